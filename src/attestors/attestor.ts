@@ -1,0 +1,55 @@
+// What an attestor is: a pure function from facts to one predicate and its subjects. Everything it may need has been
+// read before it is called; it touches no file system, clock or process.
+import type { JsonObject } from "../attestation/json.ts";
+import type { GitFacts } from "../facts/git.ts";
+import type { HostFacts } from "../facts/host.ts";
+import type { Walk } from "../facts/walk.ts";
+import type { DigestSet, Observation } from "../trace/observation.ts";
+
+/** in-toto ResourceDescriptor as the existing verifiers read it. */
+export interface Subject {
+  name: string;
+  digest: DigestSet;
+}
+
+export interface Attestation {
+  /** Attestation type URI. */
+  type: string;
+  predicate: JsonObject;
+  /** Names without the `<type>/` prefix, which the collection adds (wire-formats 2.4). */
+  subjects: Subject[];
+  startTime: bigint;
+  endTime: bigint;
+}
+
+/** All that was read around one run. Times are nanoseconds since the epoch. */
+export interface Facts {
+  observation: Observation;
+  /** Regular files below the working directory before and after the command, with their digests. */
+  before: Walk;
+  after: Walk;
+  /** Undefined outside a git work tree or where git could not be read. */
+  git: GitFacts | undefined;
+  host: HostFacts;
+  options: AttestorOptions;
+  times: { material: [bigint, bigint]; command: [bigint, bigint]; product: [bigint, bigint]; git: [bigint, bigint]; environment: [bigint, bigint] };
+}
+
+export interface AttestorOptions {
+  /** Names given with --attestations, default environment and git. */
+  attestations: string[];
+  /** Decides per variable name whether its value is hidden (wire-formats 4.5). */
+  isSensitiveVariable: (name: string) => boolean;
+  /** Replaces secret values by [REDACTED] and counts (wire-formats 3.2); identity where there is none. */
+  redact: (text: string) => { text: string; count: number };
+}
+
+export interface Attestor {
+  name: string;
+  type: string;
+  /** prematerial, material, execute, product, postproduct: the order in the collection. */
+  stage: "prematerial" | "material" | "execute" | "product" | "postproduct";
+  alwaysRuns: boolean;
+  runsByDefault: boolean;
+  attest(facts: Facts): Attestation | undefined;
+}

@@ -1,0 +1,48 @@
+// Errors that are for the person in front of the terminal: a code from a closed list, one sentence,
+// and what to do about it. The exit status of each code stands in one table; tests assert codes.
+
+/** Exit status of each error code. 2 usage; 126/127 as a shell has them; 125 we failed; 1, 3, 4, 5 verdicts of verify. */
+export const exitStatus = {
+  usage: 2,
+  "command-not-found": 127,
+  "command-not-executable": 126,
+  "key-unreadable": 125,
+  "key-unsupported": 125,
+  "key-passphrase": 125,
+  "outfile-unwritable": 125,
+  "working-directory": 125,
+  "input-unreadable": 125,
+  "input-malformed": 125,
+  "tracing-impossible": 125,
+  "tracer-failed": 125,
+  "trace-lost": 125,
+  "command-not-started": 125,
+  "interrupted-twice": 125,
+  "library-mismatch": 125,
+  internal: 125,
+  "signature-refused": 1,
+  "subject-missing": 3,
+  "record-incomplete": 4,
+  "policy-refused": 5,
+} as const;
+
+export type ErrorCode = keyof typeof exitStatus;
+
+/** Printed as `cilock: error: MESSAGE` and, with a hint, `cilock: hint: HINT`. Lower case, no full stop, names the flag or the file. */
+export class ToolError extends Error {
+  readonly hint: string | undefined;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: { hint?: string; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "ToolError";
+    this.hint = options.hint;
+  }
+
+  get exitStatus(): number {
+    return exitStatus[this.code];
+  }
+}

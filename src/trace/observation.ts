@@ -1,0 +1,164 @@
+// What one run did: facts only, frozen when the last process is gone. Attestors and reports read it; nothing in it judges.
+// Times are nanoseconds since the epoch. Text that came from the kernel or a tracee has been through `escapeBytes` (src/text.ts).
+
+export type Hex = string;
+
+/** Algorithm name (wire-formats: sha256, sha1, gitoid:sha256, gitoid:sha1, dirHash) to value. Empty: not known. */
+export type DigestSet = Record<string, string>;
+
+export interface CapturedStream {
+  /** Up to the capture limit, after redaction. */
+  bytes: Uint8Array;
+  /** SHA-256 of the whole stream, after redaction. */
+  sha256: Hex;
+  /** Length of what `sha256` is over. */
+  length: number;
+  /** How many secret values were replaced in it. */
+  redactions: number;
+}
+
+export interface Observation {
+  /** The command as it was given, byte for byte. */
+  argv: Uint8Array[];
+  /** `K=V` of the environment that the command got, byte for byte. */
+  environment: Uint8Array[];
+  workingDirectory: string;
+  startTime: bigint;
+  endTime: bigint;
+  /** The command's own; 128 + n after signal n. */
+  exitCode: number;
+  /** Name of the signal that the command died of. */
+  signal?: string;
+  /** Name of the signal that we were sent. */
+  interrupted?: string;
+  stdout: CapturedStream;
+  stderr: CapturedStream;
+  /** Descendants that outlived the grace period and were killed. */
+  survivorsKilled: number;
+  /** With --trace only. */
+  trace?: TraceObservation;
+}
+
+export interface TraceObservation {
+  processes: ProcessObservation[];
+  completeness: Completeness;
+  totals: Record<string, number>;
+  failedOpens: number;
+}
+
+export interface ProcessObservation {
+  /** Our serial number, in order of creation. */
+  serial: number;
+  pid: number;
+  parentPid: number;
+  program?: string;
+  programDigest?: DigestSet;
+  comm?: string;
+  argv?: string[];
+  executableDigest?: DigestSet;
+  cwd?: string;
+  root?: string;
+  /** `K=V` byte strings of the image. */
+  environment?: Uint8Array[];
+  speculationVulnerable?: boolean;
+  images: EarlierImage[];
+  startTime: bigint;
+  endTime?: bigint;
+  exitCode: number;
+  exitSignal?: string;
+  openedFiles: Map<string, DigestSet>;
+  writtenDigests: Map<string, DigestSet>;
+  /** Only paths that were seen with several contents, in order. */
+  fileVersions: Map<string, DigestSet[]>;
+  unhashedOpens: { path: string; reason: UnhashedReason }[];
+  fileOps: FileOps;
+  network: { sockets: NetworkSocket[]; connections: NetworkConnection[]; dnsLookups: DnsLookup[] };
+  syscallEvents: SyscallEvent[];
+}
+
+export type UnhashedReason =
+  | "directory"
+  | "device"
+  | "fifo"
+  | "socket"
+  | "pseudo-filesystem"
+  | "path-only"
+  | "too-large"
+  | "unreadable"
+  | "changed-while-read"
+  | "anonymous"
+  | "gone";
+
+export interface EarlierImage {
+  program: string;
+  argv: string[];
+  executableDigest: DigestSet;
+  time: bigint;
+}
+
+export interface FileOps {
+  writes: { path: string; bytes: number; time: bigint }[];
+  renames: { oldPath: string; newPath: string; time: bigint }[];
+  deletes: { path: string; time: bigint }[];
+  permChanges: { path: string; mode: number; time: bigint }[];
+  links: { oldPath: string; newPath: string; time: bigint }[];
+  symlinks: { target: string; path: string; time: bigint }[];
+  mkdirs: { path: string; mode: number; time: bigint }[];
+  nodes: { path: string; mode: number; time: bigint }[];
+  truncates: { path: string; length: bigint; time: bigint }[];
+  ownerChanges: { path: string; uid: number; gid: number; time: bigint }[];
+  timeChanges: { path: string; time: bigint }[];
+  xattrChanges: { path: string; name: string; time: bigint }[];
+}
+
+export interface NetworkSocket {
+  family: string;
+  type: string;
+  protocol: number;
+  fd: number;
+}
+
+export interface NetworkConnection {
+  syscall: "connect" | "bind" | "sendto" | "listen" | "accept";
+  family: string;
+  address: string;
+  port?: number;
+  fd: number;
+  time: bigint;
+  /** 0 or the errno's name. */
+  result?: 0 | string;
+  hostname?: string;
+  hostnameSource?: "sni" | "dns" | "http";
+}
+
+export interface DnsLookup {
+  serverAddress: string;
+  serverPort: number;
+  names?: string[];
+}
+
+export interface SyscallEvent {
+  syscall: string;
+  detail?: string;
+  args: bigint[];
+  path?: string;
+  targetPath?: string;
+  result: 0 | string;
+  time: bigint;
+}
+
+export type Verdict = "complete" | "complete-with-notes" | "incomplete";
+
+export interface Gap {
+  kind: string;
+  severity: "gap" | "note";
+  count: number;
+  processIds: number[];
+  detail: string;
+}
+
+export interface Completeness {
+  verdict: Verdict;
+  gaps: Gap[];
+  tracer: { mode: string; kernel: string; privileged: boolean; features: string[]; ignoredSyscalls: Hex };
+}
