@@ -1,0 +1,356 @@
+//! System calls with errors that are named for what they mean to us. Nothing here uses libc, an
+//! allocator or thread-local storage: the tracer process is a copy of a process that may have had
+//! threads, and the command runs this code between fork and exec.
+//!
+//! Two shapes. What can only fail in ways that the caller treats alike returns an `Error` union.
+//! What has an errno that goes into a record returns `Opened` or the plain `linux.E`.
+const std = @import("std");
+const builtin = @import("builtin");
+const linux = std.os.linux;
+
+pub const Error = error{
+    /// ESRCH: the process or thread is not there any more (or not ours, or not stopped).
+    TraceeGone,
+    /// EPERM, EACCES.
+    Denied,
+    /// ENOENT, ENOTDIR.
+    NotFound,
+    /// EINTR.
+    Interrupted,
+    /// EAGAIN.
+    WouldBlock,
+    /// ENOSYS, EINVAL, EOPNOTSUPP: this kernel does not have it.
+    NotSupported,
+    /// EMFILE, ENFILE.
+    OutOfDescriptors,
+    /// ENOMEM.
+    OutOfMemory,
+    /// EFAULT, EIO: memory of the tracee that cannot be read.
+    BadAddress,
+    /// EBADF.
+    BadDescriptor,
+    /// ECHILD.
+    NoChild,
+    /// EPIPE.
+    BrokenPipe,
+    Unexpected,
+};
+
+pub fn check(rc: usize) Error!usize {
+    return switch (linux.errno(rc)) {
+        .SUCCESS => rc,
+        .SRCH => error.TraceeGone,
+        .PERM, .ACCES => error.Denied,
+        .NOENT, .NOTDIR => error.NotFound,
+        .INTR => error.Interrupted,
+        .AGAIN => error.WouldBlock,
+        .NOSYS, .INVAL, .OPNOTSUPP => error.NotSupported,
+        .MFILE, .NFILE => error.OutOfDescriptors,
+        .NOMEM => error.OutOfMemory,
+        .FAULT, .IO => error.BadAddress,
+        .BADF => error.BadDescriptor,
+        .CHILD => error.NoChild,
+        .PIPE => error.BrokenPipe,
+        else => error.Unexpected,
+    };
+}
+
+/// A descriptor, or why there is none.
+pub const Opened = union(enum) {
+    descriptor: i32,
+    failed: linux.E,
+
+    fn of(rc: usize) Opened {
+        const e = linux.errno(rc);
+        return if (e == .SUCCESS) .{ .descriptor = @intCast(rc) } else .{ .failed = e };
+    }
+};
+
+pub fn errnoNumber(e: linux.E) u32 {
+    return @backingInt(e);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Time
+
+/// CLOCK_MONOTONIC, nanoseconds: the clock of all records.
+pub fn nowNs() u64 {
+    return clockNs(.MONOTONIC);
+}
+
+pub fn clockNs(clock: linux.clockid_t) u64 {
+    var ts: linux.timespec = undefined;
+    // In a static musl program std.os.linux.clock_gettime does not find the vDSO (240 ns a call): use libc's.
+    if (builtin.link_libc) {
+        _ = std.c.clock_gettime(@fromBackingInt(@backingInt(clock)), &ts);
+    } else {
+        _ = linux.clock_gettime(clock, &ts);
+    }
+    return @as(u64, @intCast(ts.sec)) * std.time.ns_per_s + @as(u64, @intCast(ts.nsec));
+}
+
+pub fn sleepMs(ms: u32) void {
+    const ts = timespecOfMs(ms);
+    _ = linux.nanosleep(&ts, null);
+}
+
+fn timespecOfMs(ms: u32) linux.timespec {
+    return .{ .sec = ms / 1000, .nsec = @as(isize, ms % 1000) * std.time.ns_per_ms };
+}
+
+// ---------------------------------------------------------------------------------------------
+// Futexes between processes: never the private kind
+
+/// Sleeps while `word` is `expected`; null means for ever. May return early: look again.
+pub fn futexWait(word: *const u32, expected: u32, timeout_ms: ?u32) void {
+    if (timeout_ms) |ms| {
+        const ts = timespecOfMs(ms);
+        _ = linux.futex_4arg(word, .{ .cmd = .WAIT, .private = false }, expected, &ts);
+    } else {
+        _ = linux.futex_4arg(word, .{ .cmd = .WAIT, .private = false }, expected, null);
+    }
+}
+
+/// Wakes all that wait on `word`.
+pub fn futexWake(word: *const u32) void {
+    _ = linux.futex_3arg(word, .{ .cmd = .WAKE, .private = false }, std.math.maxInt(i32));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Memory
+
+/// Zeroed, shared with every process forked from here on.
+pub fn mapShared(size: usize) Error![*]align(4096) u8 {
+    const rc = try check(linux.mmap(
+        null,
+        size,
+        .{ .READ = true, .WRITE = true },
+        .{ .TYPE = .SHARED, .ANONYMOUS = true, .NORESERVE = true },
+        -1,
+        0,
+    ));
+    return @ptrFromInt(rc);
+}
+
+pub fn mapPrivate(size: usize) Error![*]align(4096) u8 {
+    const rc = try check(linux.mmap(
+        null,
+        size,
+        .{ .READ = true, .WRITE = true },
+        .{ .TYPE = .PRIVATE, .ANONYMOUS = true, .NORESERVE = true },
+        -1,
+        0,
+    ));
+    return @ptrFromInt(rc);
+}
+
+pub fn unmap(address: [*]align(4096) u8, size: usize) void {
+    _ = linux.munmap(address, size);
+}
+
+/// How much of `remote` was read; less than asked for where the memory ends.
+pub fn readProcessMemory(pid: i32, remote: u64, into: []u8) Error!usize {
+    const local = [1]std.posix.iovec{.{ .base = into.ptr, .len = into.len }};
+    const there = [1]std.posix.iovec_const{.{ .base = @ptrFromInt(remote), .len = into.len }};
+    return check(linux.process_vm_readv(pid, &local, &there, 0));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Descriptors
+
+pub fn open(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
+    return .of(linux.openat(directory, path, flags, 0));
+}
+
+pub fn openReadOnly(path: [*:0]const u8) Opened {
+    return open(linux.AT.FDCWD, path, .{ .ACCMODE = .RDONLY, .CLOEXEC = true });
+}
+
+pub fn close(descriptor: i32) void {
+    // Linux closes even when it answers EINTR (close(2)): never repeated.
+    _ = linux.close(descriptor);
+}
+
+pub fn read(descriptor: i32, into: []u8) Error!usize {
+    return check(linux.read(descriptor, into.ptr, into.len));
+}
+
+pub fn readAt(descriptor: i32, into: []u8, offset: u64) Error!usize {
+    return check(linux.pread(descriptor, into.ptr, into.len, @bitCast(offset)));
+}
+
+pub fn write(descriptor: i32, bytes: []const u8) Error!usize {
+    return check(linux.write(descriptor, bytes.ptr, bytes.len));
+}
+
+pub fn readLink(directory: i32, path: [*:0]const u8, into: []u8) Error![]u8 {
+    const length = try check(linux.readlinkat(directory, path, into.ptr, into.len));
+    return into[0..length];
+}
+
+pub fn pipe(flags: linux.O) Error![2]i32 {
+    var ends: [2]i32 = undefined;
+    _ = try check(linux.pipe2(&ends, flags));
+    return ends;
+}
+
+pub fn duplicateTo(from: i32, to: i32, flags: u32) Error!void {
+    _ = try check(linux.dup3(from, to, flags));
+}
+
+/// A close-on-exec copy, numbered `lowest` or higher.
+pub fn duplicateAbove(descriptor: i32, lowest: u32) Error!i32 {
+    return @intCast(try check(linux.fcntl(descriptor, linux.F.DUPFD_CLOEXEC, lowest)));
+}
+
+pub fn fcntl(descriptor: i32, command: i32, argument: usize) Error!usize {
+    return check(linux.fcntl(descriptor, command, argument));
+}
+
+pub fn isOpen(descriptor: i32) bool {
+    return linux.errno(linux.fcntl(descriptor, linux.F.GETFD, 0)) == .SUCCESS;
+}
+
+pub fn setNonBlocking(descriptor: i32) Error!void {
+    const flags = try fcntl(descriptor, linux.F.GETFL, 0);
+    _ = try fcntl(descriptor, linux.F.SETFL, flags | nonblock);
+}
+
+const nonblock: usize = @as(u32, @bitCast(linux.O{ .NONBLOCK = true }));
+
+pub fn pidfdOpen(pid: i32) Error!i32 {
+    return @intCast(try check(linux.pidfd_open(pid, 0)));
+}
+
+/// A copy of another process's descriptor (close-on-exec). Linux 5.6.
+pub fn pidfdGetfd(pidfd: i32, descriptor: i32) Opened {
+    return .of(linux.pidfd_getfd(pidfd, descriptor, 0));
+}
+
+pub fn statx(directory: i32, path: [*:0]const u8, flags: u32, result: *linux.Statx) linux.E {
+    return linux.errno(linux.statx(directory, path, flags, linux.STATX.BASIC_STATS, result));
+}
+
+/// struct statfs of the 64-bit kernels; only the type is of interest.
+pub const StatFs = extern struct { type: i64, rest: [14]i64 };
+
+pub fn fileSystemOf(descriptor: i32) Error!u32 {
+    var result: StatFs = undefined;
+    _ = try check(linux.syscall2(.fstatfs, @as(u32, @bitCast(descriptor)), @intFromPtr(&result)));
+    return @truncate(@as(u64, @bitCast(result.type)));
+}
+
+/// Adds to an eventfd; a full counter is as good.
+pub fn notify(event_descriptor: i32) void {
+    const one: u64 = 1;
+    _ = linux.write(event_descriptor, std.mem.asBytes(&one), 8);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Processes
+
+/// __WALL: children of every kind. Not in std.os.linux.W.
+pub const wait_all: u32 = 0x4000_0000;
+
+pub const Waited = struct { pid: i32, status: u32 };
+
+/// Null with WNOHANG when there is nothing to report; `error.NoChild` when there are no children.
+pub fn wait(pid: i32, flags: u32) Error!?Waited {
+    var status: i32 = 0;
+    const rc = try check(linux.wait4(pid, &status, flags, null));
+    return if (rc == 0) null else .{ .pid = @intCast(rc), .status = @bitCast(status) };
+}
+
+pub fn kill(pid: i32, signal: linux.SIG) Error!void {
+    _ = try check(linux.kill(pid, signal));
+}
+
+pub fn killThread(process: i32, thread: i32, signal: linux.SIG) Error!void {
+    _ = try check(linux.tgkill(process, thread, signal));
+}
+
+pub fn prctl(option: linux.PR, argument: usize) Error!usize {
+    return check(linux.prctl(@backingInt(option), argument, 0, 0, 0));
+}
+
+pub fn fork() Error!i32 {
+    return @intCast(try check(linux.fork()));
+}
+
+pub fn exit(status: u8) noreturn {
+    linux.exit_group(status);
+}
+
+pub fn ownPid() i32 {
+    return linux.getpid();
+}
+
+pub fn parentPid() i32 {
+    return linux.getppid();
+}
+
+/// Replaces the signal mask; returns the former one.
+pub fn setSignalMask(mask: linux.sigset_t) linux.sigset_t {
+    var former: linux.sigset_t = undefined;
+    _ = linux.sigprocmask(linux.SIG.SETMASK, &mask, &former);
+    return former;
+}
+
+pub const all_signals: linux.sigset_t = @splat(~@as(c_ulong, 0));
+
+pub fn limit(resource: linux.rlimit_resource) Error!linux.rlimit {
+    var result: linux.rlimit = undefined;
+    _ = try check(linux.prlimit(0, resource, null, &result));
+    return result;
+}
+
+pub fn setLimit(resource: linux.rlimit_resource, value: linux.rlimit) Error!void {
+    _ = try check(linux.prlimit(0, resource, &value, null));
+}
+
+// ---------------------------------------------------------------------------------------------
+// Text without an allocator: paths below /proc
+
+/// `/proc/PID/` and `rest` in `buffer`, NUL-terminated. 64 bytes are enough for every `rest` we have.
+pub fn procPath(buffer: []u8, process: i32, rest: []const u8) [:0]u8 {
+    std.debug.assert(process > 0);
+    var at = append(buffer, 0, "/proc/");
+    at = appendNumber(buffer, at, @intCast(process));
+    at = append(buffer, at, "/");
+    at = append(buffer, at, rest);
+    buffer[at] = 0;
+    return buffer[0..at :0];
+}
+
+pub fn append(buffer: []u8, at: usize, text: []const u8) usize {
+    @memcpy(buffer[at..][0..text.len], text);
+    return at + text.len;
+}
+
+pub fn appendNumber(buffer: []u8, at: usize, number: u64) usize {
+    var digits: [20]u8 = undefined;
+    var first: usize = digits.len;
+    var rest = number;
+    while (true) {
+        first -= 1;
+        digits[first] = '0' + @as(u8, @intCast(rest % 10));
+        rest /= 10;
+        if (rest == 0) break;
+    }
+    return append(buffer, at, digits[first..]);
+}
+
+test "paths below /proc" {
+    var buffer: [64]u8 = undefined;
+    try std.testing.expectEqualStrings("/proc/1/fd/", procPath(&buffer, 1, "fd/"));
+    try std.testing.expectEqualStrings("/proc/2147483647/status", procPath(&buffer, std.math.maxInt(i32), "status"));
+    try std.testing.expectEqual(@as(usize, 1), appendNumber(&buffer, 0, 0));
+}
+
+test "errors keep their meaning" {
+    try std.testing.expectError(error.TraceeGone, kill(std.math.maxInt(i32), .TERM));
+    try std.testing.expectError(error.BadDescriptor, write(-1, "x"));
+    try std.testing.expectError(error.NoChild, wait(-1, linux.W.NOHANG));
+    try std.testing.expect(nowNs() > 0);
+    try std.testing.expect((try fileSystemOf((try pipe(.{ .CLOEXEC = true }))[0])) == 0x5049_5045); // PIPEFS_MAGIC
+}
