@@ -10,6 +10,7 @@ export const exitStatus = {
   "key-unsupported": 125,
   "key-passphrase": 125,
   "outfile-unwritable": 125,
+  "output-unwritable": 125,
   "working-directory": 125,
   "input-unreadable": 125,
   "input-malformed": 125,

@@ -32,7 +32,13 @@ export interface Facts {
   git: GitFacts | undefined;
   host: HostFacts;
   options: AttestorOptions;
-  times: { material: [bigint, bigint]; command: [bigint, bigint]; product: [bigint, bigint]; git: [bigint, bigint]; environment: [bigint, bigint] };
+  times: {
+    material: [bigint, bigint];
+    command: [bigint, bigint];
+    product: [bigint, bigint];
+    git: [bigint, bigint];
+    environment: [bigint, bigint];
+  };
 }
 
 export interface AttestorOptions {
@@ -40,6 +46,8 @@ export interface AttestorOptions {
   attestations: string[];
   /** Decides per variable name whether its value is hidden (wire-formats 4.5). */
   isSensitiveVariable: (name: string) => boolean;
+  /** What becomes of such a variable; default is the value replaced by asterisks. */
+  sensitiveVariables?: "obfuscate" | "remove";
   /** Replaces secret values by [REDACTED] and counts (wire-formats 3.2); identity where there is none. */
   redact: (text: string) => { text: string; count: number };
 }

@@ -34,8 +34,12 @@ export interface Command {
   /** Further paragraphs of the command's help, already wrapped. */
   readonly details?: string;
   readonly options: readonly Option[];
+  /** A command line that can be typed as it stands, for the help. */
+  readonly example?: string;
   /** Everything after the first positional belongs to the command that is run (`cilock run`), options included. */
   readonly restIsCommand?: boolean;
+  /** Called instead of `run` when the words were refused or only help was wanted: lets go what was prepared before main. */
+  readonly release?: () => void;
   /** The exit status. Refusals are thrown as ToolError. */
   run(options: ParsedOptions, positionals: readonly string[], io: CommandIo): Promise<number>;
 }

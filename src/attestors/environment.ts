@@ -1,0 +1,87 @@
+// The environment attestor, v0.1: the machine, the user and the variables that the command got. Values of variables
+// whose names look secret are hidden.
+import type { JsonMap } from "../attestation/json.ts";
+import { escapeBytes } from "../text.ts";
+import type { Attestor, AttestorOptions } from "./attestor.ts";
+import { sensitiveVariables } from "./sensitive-variables.ts";
+
+export const obfuscated = "******";
+
+export const environmentAttestor: Attestor = {
+  name: "environment",
+  type: "https://aflock.ai/attestations/environment/v0.1",
+  stage: "prematerial",
+  alwaysRuns: false,
+  runsByDefault: true,
+  attest(facts) {
+    const variables = recordedVariables(facts.observation.environment, facts.options);
+    const { os, hostname, username } = facts.host;
+    const [startTime, endTime] = facts.times.environment;
+    return {
+      type: this.type,
+      predicate:
+        variables.size === 0 ? { os, hostname, username } : { os, hostname, username, variables: variables satisfies JsonMap },
+      subjects: [],
+      startTime,
+      endTime,
+    };
+  },
+};
+
+/** The variables as they may be recorded, sorted by name; the first of a repeated name counts, as it does for getenv. */
+export function recordedVariables(environment: readonly Uint8Array[], options: AttestorOptions): Map<string, string> {
+  const variables = new Map<string, string>();
+  for (const entry of environment) {
+    const equals = entry.indexOf(0x3d);
+    if (equals <= 0) continue;
+    const name = variableText(entry.subarray(0, equals));
+    if (!variables.has(name)) variables.set(name, variableText(entry.subarray(equals + 1)));
+  }
+  const recorded = new Map<string, string>();
+  for (const name of [...variables.keys()].sort()) {
+    const sensitive = options.isSensitiveVariable(name);
+    if (sensitive && options.sensitiveVariables === "remove") continue;
+    recorded.set(name, sensitive ? obfuscated : (variables.get(name) ?? ""));
+  }
+  return recorded;
+}
+
+/** Backslashes stay as they are (they are ordinary in values); only what is not UTF-8 is escaped. */
+function variableText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return escapeBytes(bytes);
+  }
+}
+
+export interface SensitiveVariableOptions {
+  /** Globs: `*` is any text. */
+  readonly add: readonly string[];
+  /** Exact names. */
+  readonly allow: readonly string[];
+  readonly disableDefaults: boolean;
+}
+
+/** Never hidden by the default list, though `*PAT*` and `*PWD*` match them: without them a record cannot be read. */
+const neverHidden: ReadonlySet<string> = new Set(["PATH", "PWD", "OLDPWD"]);
+
+/** What was asked for by name wins over the default list. */
+export function sensitiveVariableTest(options: SensitiveVariableOptions): (name: string) => boolean {
+  const allowed = new Set(options.allow);
+  const added = options.add.map(nameGlob);
+  const defaults = options.disableDefaults ? [] : sensitiveVariables.map(nameGlob);
+  return name => {
+    if (allowed.has(name)) return false;
+    if (added.some(glob => glob.test(name))) return true;
+    return !neverHidden.has(name) && defaults.some(glob => glob.test(name));
+  };
+}
+
+function nameGlob(glob: string): RegExp {
+  const pattern = glob
+    .split("*")
+    .map(part => part.replace(/[\\^$.+?()[\]{}|]/g, "\\$&"))
+    .join(".*");
+  return new RegExp(`^${pattern}$`, "is");
+}

@@ -1,0 +1,266 @@
+// The command line: which command, its options, its help. cac holds the commands' names and lays out the help;
+// node:util reads the words, since every value must survive byte for byte (`007`, `-o -`). Commands are tables
+// (src/commands/command.ts); nothing here knows what one does.
+import { parseArgs } from "node:util";
+import { cac } from "cac";
+import type { Command, CommandIo, Option, ParsedOptions } from "./commands/command.ts";
+import { ToolError } from "./errors.ts";
+
+export const toolName = "cilock";
+
+export interface Parsed {
+  options: ParsedOptions;
+  /** With `restIsCommand` the words of the command, untouched. */
+  positionals: string[];
+  helpWanted: boolean;
+}
+
+const helpOption: Option = { long: "help", short: "h", kind: "boolean", help: "show this help" };
+const versionWords: ReadonlySet<string> = new Set(["--version", "-v", "-V"]);
+
+/** `words` is what follows the program's name. Returns the exit status. */
+export async function runCommandLine(words: readonly string[], commands: readonly Command[], io: CommandIo): Promise<number> {
+  const { cli, find } = describe(commands);
+  const [first, ...rest] = words;
+  if (first === undefined || first === "--help" || first === "-h" || (first === "help" && rest.length === 0)) {
+    cli.outputHelp();
+    // Without a word nothing was asked for: a script whose arguments got lost must not take that for success.
+    return first === undefined ? 2 : 0;
+  }
+  if (first === "help") return runCommandLine([...rest.slice(0, 1), "--help"], commands, io);
+  const name = versionWords.has(first) ? "version" : first;
+  const found = find(name);
+  if (found === undefined) throw unknownCommand(name, commands);
+  const { command, showHelp } = found;
+  let parsed: Parsed;
+  try {
+    parsed = parseWords(command, rest);
+  } catch (error) {
+    command.release?.();
+    throw error;
+  }
+  if (!parsed.helpWanted) return command.run(parsed.options, parsed.positionals, io);
+  command.release?.();
+  showHelp();
+  return 0;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Words to options
+
+/** Reads a command's words by its table. Throws ToolError("usage") that names the flag. */
+export function parseWords(command: Command, words: readonly string[]): Parsed {
+  const known = [...command.options, helpOption];
+  const config: Record<string, { type: "string" | "boolean"; short?: string }> = {};
+  for (const option of known) {
+    // An optional value comes with `=` only, so that it takes no word away: node:util has that for booleans.
+    const type = option.kind === "string" || option.kind === "strings" ? "string" : "boolean";
+    config[option.long] = option.short === undefined ? { type } : { type, short: option.short };
+  }
+  // Not strict: the errors are ours, with the flag and what may have been meant.
+  const { tokens } = parseArgs({ args: [...words], options: config, strict: false, allowPositionals: true, tokens: true });
+
+  const values = new Map<string, string | true | string[]>();
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "option-terminator") {
+      if (!command.restIsCommand) continue;
+      positionals.push(...words.slice(token.index + 1));
+      break;
+    }
+    if (token.kind === "positional") {
+      if (command.restIsCommand) {
+        positionals.push(...words.slice(token.index));
+        break;
+      }
+      positionals.push(token.value);
+      continue;
+    }
+    const option = known.find(candidate => candidate.long === token.name);
+    if (option === undefined) throw unknownFlag(command, token.rawName, known);
+    takeValue(values, command, option, token);
+  }
+  const helpWanted = values.delete(helpOption.long);
+  return { options: Object.fromEntries(values), positionals, helpWanted };
+}
+
+function takeValue(
+  values: Map<string, string | true | string[]>,
+  command: Command,
+  option: Option,
+  token: { rawName: string; value?: string | undefined; inlineValue?: boolean | undefined },
+): void {
+  const value = checkedValue(command, option, token);
+  const earlier = values.get(option.long);
+  if (option.kind === "strings") {
+    values.set(option.long, [...(Array.isArray(earlier) ? earlier : []), ...(value === true ? [] : [value])]);
+    return;
+  }
+  // Whoever joins two command lines must hear that they disagree: a silent last one would sign under another name.
+  if (earlier !== undefined && earlier !== value) {
+    throw usage(command, `${token.rawName} is given twice, with different values`);
+  }
+  values.set(option.long, value);
+}
+
+function checkedValue(
+  command: Command,
+  option: Option,
+  { rawName, value, inlineValue }: { rawName: string; value?: string | undefined; inlineValue?: boolean | undefined },
+): string | true {
+  switch (option.kind) {
+    case "boolean":
+      if (value !== undefined) throw usage(command, `${rawName} takes no value`);
+      return true;
+    case "optional-string":
+      return value ?? true;
+    case "string":
+    case "strings":
+      if (value === undefined || value === "--") throw usage(command, `${rawName} needs a value`);
+      // A word that looks like a flag is more often a forgotten value than a value; `-` alone is a file.
+      if (inlineValue !== true && value.startsWith("-") && value !== "-") {
+        throw usage(command, `${rawName} needs a value`, `if ${value} is the value, write --${option.long}=${value}`);
+      }
+      return value;
+  }
+}
+
+function unknownFlag(command: Command, rawName: string, known: readonly Option[]): ToolError {
+  const close = closest(
+    rawName.replace(/^-+/, ""),
+    known.map(option => option.long),
+  );
+  return usage(command, `unknown flag ${rawName}`, close === undefined ? undefined : `did you mean --${close}?`);
+}
+
+function unknownCommand(name: string, commands: readonly Command[]): ToolError {
+  const close = closest(
+    name,
+    commands.map(command => command.name),
+  );
+  const what = name.startsWith("-") ? "unknown flag" : "unknown command";
+  const hint = close === undefined ? `${toolName} --help lists the commands` : `did you mean ${toolName} ${close}?`;
+  return new ToolError("usage", `${what} ${name}`, { hint });
+}
+
+function usage(command: Command, message: string, hint = `${toolName} ${command.name} --help lists the flags`): ToolError {
+  return new ToolError("usage", message, { hint });
+}
+
+/** The candidate that differs by the fewest letters, if by few enough for a slip of the hand. */
+export function closest(word: string, candidates: readonly string[]): string | undefined {
+  const allowed = word.length <= 4 ? 1 : 2;
+  let best: { candidate: string; distance: number } | undefined;
+  for (const candidate of candidates) {
+    const distance = word.length >= 3 && candidate.startsWith(word) ? 1 : editDistance(word, candidate);
+    if (distance <= allowed && distance < (best?.distance ?? Number.POSITIVE_INFINITY)) best = { candidate, distance };
+  }
+  return best?.candidate;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      const swap = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
+      next.push(Math.min(swap, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Help
+
+interface HelpSection {
+  title?: string;
+  body: string;
+}
+
+function describe(commands: readonly Command[]) {
+  const cli = cac(toolName);
+  cli.usage("<command> [flags]");
+  const layouts = new Map<string, (sections: HelpSection[]) => HelpSection[]>();
+  for (const command of commands) {
+    const entry = cli.command(command.name, command.summary);
+    for (const option of command.options) entry.option(optionNames(option), option.help);
+    layouts.set(command.name, () => commandHelp(command));
+  }
+  let shown: string | undefined;
+  cli.help(sections => (shown === undefined ? overallHelp(sections, commands) : (layouts.get(shown)?.(sections) ?? sections)));
+  return {
+    cli,
+    find(word: string) {
+      const command = commands.find(candidate => candidate.name === word);
+      const entry = cli.commands.find(candidate => candidate.isMatched(word));
+      if (command === undefined || entry === undefined) return undefined;
+      const showHelp = () => {
+        shown = command.name;
+        entry.outputHelp();
+      };
+      return { command, showHelp };
+    },
+  };
+}
+
+function overallHelp(sections: readonly HelpSection[], commands: readonly Command[]): HelpSection[] {
+  const list = sections.find(section => section.title === "Commands");
+  const example = commands.find(command => command.name === "run")?.example;
+  return [
+    { body: "cilock runs a build, watches every process of it, and signs a record of what it saw." },
+    { title: "Usage", body: `  ${toolName} <command> [flags]` },
+    ...(list === undefined ? [] : [list]),
+    ...(example === undefined ? [] : [{ title: "Example", body: example }]),
+    { body: `${toolName} <command> --help shows a command's flags.` },
+  ];
+}
+
+function commandHelp(command: Command): HelpSection[] {
+  return [
+    { body: `${toolName} ${command.name}: ${command.summary}` },
+    { title: "Usage", body: command.usage.map(line => `  ${toolName} ${line}`).join("\n") },
+    ...(command.details === undefined ? [] : [{ body: command.details }]),
+    { title: "Flags", body: [...command.options, helpOption].map(optionHelp).join("\n") },
+    ...(command.example === undefined ? [] : [{ title: "Example", body: command.example }]),
+  ];
+}
+
+function optionNames(option: Option): string {
+  const short = option.short === undefined ? "" : `-${option.short}, `;
+  const value = option.value ?? "VALUE";
+  switch (option.kind) {
+    case "boolean":
+      return `${short}--${option.long}`;
+    case "optional-string":
+      return `${short}--${option.long}[=${value}]`;
+    case "string":
+    case "strings":
+      return `${short}--${option.long} <${value}>`;
+  }
+}
+
+const helpColumn = 32;
+const helpWidth = 100;
+
+function optionHelp(option: Option): string {
+  const names = `  ${option.short === undefined ? "    " : ""}${optionNames(option)}`;
+  const indent = " ".repeat(helpColumn);
+  const text = wrap(option.help, helpWidth - helpColumn).join(`\n${indent}`);
+  return names.length < helpColumn - 1 ? names.padEnd(helpColumn) + text : `${names}\n${indent}${text}`;
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}

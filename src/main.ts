@@ -1,0 +1,84 @@
+// From the program's words to its exit status: hands the commands what they may touch of the process, prints the one
+// error, and knows the exit status of each.
+import { writeSync } from "node:fs";
+import { runCommandLine, toolName } from "./cli.ts";
+import { attestorsCommand } from "./commands/attestors.ts";
+import type { Command, CommandIo } from "./commands/command.ts";
+import { keygenCommand } from "./commands/keygen.ts";
+import { keyidCommand } from "./commands/keyid.ts";
+import { runCommand } from "./commands/run.ts";
+import { signCommand } from "./commands/sign.ts";
+import { verifyCommand } from "./commands/verify.ts";
+import { versionCommand } from "./commands/version.ts";
+import { exitStatus, ToolError } from "./errors.ts";
+import { printable } from "./reports/printable.ts";
+
+const commands: readonly Command[] = [
+  runCommand,
+  verifyCommand,
+  signCommand,
+  keygenCommand,
+  keyidCommand,
+  attestorsCommand,
+  versionCommand,
+];
+
+/** `argv` is that of the process: the runtime, the script, then the words. */
+export async function main(argv: readonly string[]): Promise<number> {
+  // What is thrown outside of what we await would end the process with a stack and status 1, which means something else here.
+  process.on("uncaughtException", error => process.exit(report(error)));
+  process.on("unhandledRejection", error => process.exit(report(error)));
+  try {
+    return await runCommandLine(argv.slice(2), commands, io);
+  } catch (error) {
+    return report(error);
+  }
+}
+
+const io: CommandIo = {
+  stdout(text) {
+    try {
+      writeAll(1, text);
+    } catch (error) {
+      throw new ToolError("output-unwritable", `cannot write to stdout: ${messageOf(error)}`, { cause: error });
+    }
+  },
+  stderr(text) {
+    try {
+      writeAll(2, text);
+    } catch {
+      // Nobody reads us there; the exit status still says what became of the run.
+    }
+  },
+  environment: process.env,
+};
+
+/** Prints the error and returns the exit status. Messages may hold names of files: nothing in them may act on the terminal. */
+function report(error: unknown): number {
+  if (error instanceof ToolError) {
+    io.stderr(`${toolName}: error: ${printable(error.message)}\n`);
+    if (error.hint !== undefined) io.stderr(`${toolName}: hint: ${printable(error.hint)}\n`);
+    return error.exitStatus;
+  }
+  io.stderr(`${toolName}: error: internal error: ${printable(messageOf(error))}\n`);
+  io.stderr(`${toolName}: hint: this is a mistake in ${toolName}, not in what you did; please report it with the command line\n`);
+  return exitStatus.internal;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Synchronous, so that nothing is left to write when the process ends. */
+function writeAll(descriptor: number, text: string | Uint8Array): void {
+  let rest = typeof text === "string" ? Buffer.from(text) : text;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      // Somebody made the pipe non-blocking and its reader is slow.
+      Bun.sleepSync(1);
+    }
+  }
+}
