@@ -85,6 +85,11 @@ function isArray(value: JsonArray | JsonObject | JsonMap): value is JsonArray {
   return Array.isArray(value);
 }
 
+/** Whether it is an object with keys: no array, not null. */
+export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Map);
+}
+
 function isMap(value: JsonObject | JsonMap): value is JsonMap {
   return value instanceof Map;
 }
