@@ -5,15 +5,15 @@ import {
   accessSync,
   chmodSync,
   chownSync,
-  constants,
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  constants as modes,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { openRecord, type Record } from "./record.ts";
 
@@ -27,7 +27,7 @@ export const isRoot = process.getuid?.() === 0;
 export const users: User[] = isRoot ? ["self", "nobody"] : ["self"];
 
 /** No run takes that long: whoever reaches it hangs. */
-const hangMs = 120_000;
+const hangMs = 60_000;
 
 /** A directory of its own for one test; gone at the end of the `using` block. */
 export class Scratch {
@@ -69,7 +69,7 @@ export interface RunOptions {
   args?: string[];
   env?: { [name: string]: string };
   stdin?: "pipe" | "ignore" | Blob | number;
-  stdout?: "pipe" | number;
+  stdout?: "collect" | "stream" | number;
   /** Words for test/tracees/launch.zig, which prepares what is to be inherited. */
   launch?: string[];
   /** Without cilock at all: what the same command does by itself. */
@@ -98,17 +98,9 @@ export function commandLine(scratch: Scratch, command: string[], options: RunOpt
   return [...words, ...(options.args ?? []), "--", ...command];
 }
 
-export type Started = ReturnType<typeof start>;
-
-/** Starts and leaves the rest to the caller. stdout and stderr are pipes. */
-export function start(scratch: Scratch, command: string[], options: RunOptions = {}) {
-  return Bun.spawn(commandLine(scratch, command, options), {
-    cwd: scratch.work,
-    env: options.env ?? plainEnvironment(scratch),
-    stdin: options.stdin ?? "ignore",
-    stdout: options.stdout ?? "pipe",
-    stderr: "pipe",
-  });
+/** Starts and leaves the rest to the caller. */
+export function start(scratch: Scratch, command: string[], options: RunOptions = {}): Running {
+  return new Running(scratch, command, options);
 }
 
 /** Nothing of the machine's own environment: a test must not depend on it. */
@@ -119,42 +111,106 @@ export function plainEnvironment(scratch: Scratch): { [name: string]: string } {
 /** Runs to the end. */
 export async function run(scratch: Scratch, command: string[], options: RunOptions = {}): Promise<Ran> {
   rmSync(scratch.outfile, { force: true });
-  const child = start(scratch, command, options);
-  return finish(scratch, child);
+  return start(scratch, command, options).end();
 }
 
-/** Waits for the end of what `start` started. */
-export async function finish(scratch: Scratch, child: Started): Promise<Ran> {
-  let hung = false;
-  const watchdog = setTimeout(() => {
-    hung = true;
-    child.kill("SIGKILL");
-  }, hangMs);
-  const [stdout, stderr] = await Promise.all([bytesOf(child.stdout), bytesOf(child.stderr), child.exited]);
-  clearTimeout(watchdog);
-  if (hung) throw new Error(`did not end within ${hangMs / 1000} s; stderr so far: ${stderr.toString()}`);
-  return { status: exitStatus(child), stdout, stderr: stderr.toString(), record: scratch.record() };
+/** A run under way. Its output is collected as it comes, so that it never waits for us; with `stdout: "stream"` the test reads it. */
+export class Running {
+  readonly #child;
+  readonly #stdout: Buffer[] = [];
+  readonly #stderr: Buffer[] = [];
+  readonly #collected: Promise<unknown>;
+
+  constructor(
+    readonly scratch: Scratch,
+    command: string[],
+    options: RunOptions,
+  ) {
+    const stdout = options.stdout ?? "collect";
+    this.#child = Bun.spawn(commandLine(scratch, command, options), {
+      cwd: scratch.work,
+      env: options.env ?? plainEnvironment(scratch),
+      stdin: options.stdin ?? "ignore",
+      stdout: typeof stdout === "number" ? stdout : "pipe",
+      stderr: "pipe",
+    });
+    this.#collected = Promise.all([
+      collect(this.#child.stderr, this.#stderr),
+      stdout === "collect" && collect(this.stdout, this.#stdout),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Only for those who asked for it by `stdout: "stream"`. */
+  get stdout(): ReadableStream<Uint8Array> {
+    const stream = this.#child.stdout;
+    if (!(stream instanceof ReadableStream)) throw new Error("stdout is no pipe of ours");
+    return stream;
+  }
+
+  /** What has come so far. */
+  get printed(): string {
+    return Buffer.concat(this.#stdout).toString();
+  }
+
+  get printedErrors(): string {
+    return Buffer.concat(this.#stderr).toString();
+  }
+
+  get stderrBytes(): number {
+    return this.#stderr.reduce((sum, chunk) => sum + chunk.length, 0);
+  }
+
+  type(text: string): void {
+    const stdin = this.#child.stdin;
+    if (typeof stdin !== "object") throw new Error('stdin is no pipe: say `stdin: "pipe"`');
+    stdin.write(text);
+    stdin.flush();
+  }
+
+  closeInput(): void {
+    if (typeof this.#child.stdin === "object") this.#child.stdin.end();
+  }
+
+  kill(signal: NodeJS.Signals | number): void {
+    this.#child.kill(signal);
+  }
+
+  get peakBytes(): number {
+    return this.#child.resourceUsage()?.maxRSS ?? 0;
+  }
+
+  /** The exit status, 128 + n after signal n. Throws when the end does not come. */
+  async exited(): Promise<number> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const watchdog = setTimeout(() => {
+      this.#child.kill("SIGKILL");
+      reject(new Error(`did not end within ${hangMs / 1000} s; stderr so far: ${this.printedErrors}`));
+    }, hangMs);
+    try {
+      await Promise.race([this.#child.exited, promise]);
+    } finally {
+      clearTimeout(watchdog);
+    }
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode !== null) return exitCode;
+    return 128 + (typeof signalCode === "string" ? constants.signals[signalCode] : Number.NaN);
+  }
+
+  /** Waits for the end and for all output. */
+  async end(): Promise<Ran> {
+    const status = await this.exited();
+    await this.#collected;
+    return { status, stdout: Buffer.concat(this.#stdout), stderr: this.printedErrors, record: this.scratch.record() };
+  }
 }
 
-async function bytesOf(stream: ReadableStream<Uint8Array> | number | undefined): Promise<Buffer> {
-  return stream instanceof ReadableStream ? Buffer.from(await new Response(stream).arrayBuffer()) : Buffer.alloc(0);
+async function collect(stream: ReadableStream<Uint8Array>, into: Buffer[]): Promise<void> {
+  for await (const chunk of stream) into.push(Buffer.from(chunk));
 }
-
-export function exitStatus(child: Started): number {
-  if (child.exitCode !== null) return child.exitCode;
-  return 128 + (signalNumbers[child.signalCode ?? ""] ?? Number.NaN);
-}
-
-const signalNumbers: { [name: string]: number } = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
 
 /** The record, or a failure that shows why there is none. */
 export function recordOf(ran: Ran): Record {
@@ -200,7 +256,7 @@ function program(relative: string, builtBy: string, scratch: Scratch | undefined
 
 /** Whether others may go all the way to a file. */
 function reachable(path: string): boolean {
-  accessSync(path, constants.X_OK);
+  accessSync(path, modes.X_OK);
   return (
     Bun.spawnSync(["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--", "test", "-x", path])
       .exitCode === 0

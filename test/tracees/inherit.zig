@@ -1,16 +1,24 @@
 //! Prints everything that a process inherits, one property a line, in a form that two runs can be compared by.
 //! What differs by nature between two runs (a pid, an inode number of a pipe) is for the test to leave out.
+//! `inherit to=PATH …` writes there instead of to stdout, which may be closed.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
 const linux = t.linux;
+const own_descriptor = 50;
 
 pub fn main(init: std.process.Init.Minimal) void {
+    const arguments: t.Arguments = .of(init);
+    if (arguments.at(1)) |first| if (std.mem.startsWith(u8, first, "to=")) {
+        const low = t.open(first[3..].ptr, t.O.wronly | t.O.creat | t.O.trunc, 0o644);
+        // Out of the way of the descriptors under test, yet below the smallest limit that a test sets.
+        t.output = t.must(.fcntl, .{ low, 0, own_descriptor }); // F_DUPFD
+        t.close(low);
+    };
     // First of all: what any further call might change.
     signals();
     descriptors();
-    const arguments: t.Arguments = .of(init);
     for (arguments.vector, 0..) |argument, i| bytes("argv", i, std.mem.span(argument));
     for (arguments.environment, 0..) |variable, i| bytes("environment", i, std.mem.span(variable.?));
     auxiliary(arguments);
@@ -82,7 +90,7 @@ fn descriptors() void {
             count += 1;
         }
     }
-    for (listed[0..count]) |descriptor| describe(descriptor);
+    for (listed[0..count]) |descriptor| if (descriptor != t.output or t.output == 1) describe(descriptor);
     // Above that the directory tells, since a limit may be high.
     const directory = t.call(.openat, .{ t.at_cwd, "/proc/self/fd", t.O.rdonly | t.O.directory, 0 });
     if (directory < 0) return;

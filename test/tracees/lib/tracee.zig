@@ -146,6 +146,9 @@ pub const Thread = struct {
     }
 };
 
+/// Where lines go.
+pub var output: usize = 1;
+
 /// One line of JSON, written by a single write(2): lines of several processes do not mix in a pipe.
 pub const Line = struct {
     buffer: [16 * 1024]u8 = undefined,
@@ -202,7 +205,7 @@ pub const Line = struct {
         line.put("}\n");
         var written: usize = 0;
         while (written < line.length) {
-            const result = call(.write, .{ 1, line.buffer[written..].ptr, line.length - written });
+            const result = call(.write, .{ output, line.buffer[written..].ptr, line.length - written });
             if (result == -@as(isize, @backingInt(linux.E.INTR))) continue;
             if (result < 0) return; // stdout is closed, which is one of the cases under test
             written += @intCast(result);
