@@ -1,0 +1,150 @@
+// Verification of one record with its signer's key, as a list of steps: signature, statement, trees, step, artifacts,
+// completeness. Nothing of the payload is looked at before its signature is good. Every step is reported; the first
+// refusal decides the exit status.
+import type { ErrorCode } from "../errors.ts";
+import { type Collection, collectionTypes, parseCollection } from "./collection.ts";
+import { type Envelope, findSignature } from "./envelope.ts";
+import { describeAlgorithm } from "./key-algorithm.ts";
+import type { PublicKey } from "./keys.ts";
+import { type RecordCompleteness, readCompleteness } from "./record-completeness.ts";
+import { checkTrees, describeTreeProblem, type RecordTree } from "./record-trees.ts";
+import { parseStatement, type Statement } from "./statement.ts";
+
+/** What the record is asked. */
+export interface Question {
+  envelope: Envelope;
+  publicKey: PublicKey;
+  /** What is to be found among its subjects: a file, or a digest that was given. `sha256` is lower-case. */
+  artifacts: readonly { kind: "file" | "digest"; name: string; sha256: string }[];
+  /** The step it must be of. */
+  step: string | undefined;
+  /** `strict` refuses notes too. */
+  requireComplete: "no" | "yes" | "strict";
+}
+
+export interface Check {
+  name: "signature" | "step" | "tree" | "artifact" | "completeness";
+  /** `noted`: nobody asked, or there is nothing to check. */
+  status: "passed" | "refused" | "noted";
+  /** One line, without control of what it quotes. */
+  detail: string;
+  /** With `refused`: decides the exit status. */
+  code?: ErrorCode;
+}
+
+export interface Report {
+  verdict: "good" | "refused";
+  checks: readonly Check[];
+  signer: { keyid: string; algorithm: string };
+  payloadType: string;
+  /** Only after a good signature. */
+  statement?: { predicateType: string; subjects: number; step: string | undefined };
+  completeness?: RecordCompleteness;
+}
+
+export function verifyRecord(question: Question): Report {
+  const { envelope, publicKey } = question;
+  const signer = { keyid: publicKey.keyid, algorithm: describeAlgorithm(publicKey.algorithm) };
+  const signature = checkSignature(envelope, publicKey);
+  if (signature.status === "refused") {
+    return { verdict: "refused", checks: [signature], signer, payloadType: envelope.payloadType };
+  }
+  const statement = parseStatement(envelope.payload);
+  const isCollection = collectionTypes.includes(statement.predicateType);
+  const collection = isCollection ? parseCollection(statement.predicate) : undefined;
+  const trees = collection === undefined ? [] : checkTrees(collection, statement.subjects);
+  const completeness = collection === undefined ? undefined : readCompleteness(collection);
+  const checks = [
+    signature,
+    checkStep(collection, statement.predicateType, question.step),
+    ...trees.map(reportTree),
+    ...question.artifacts.map(artifact => checkArtifact(artifact, statement, trees)),
+    checkCompleteness(completeness, question.requireComplete),
+  ];
+  return {
+    verdict: checks.some(check => check.status === "refused") ? "refused" : "good",
+    checks,
+    signer,
+    payloadType: envelope.payloadType,
+    statement: { predicateType: statement.predicateType, subjects: statement.subjects.length, step: collection?.name },
+    ...(completeness === undefined ? {} : { completeness }),
+  };
+}
+
+/** Of a keyid that the envelope claims. Ours have 64 characters. */
+const keyidShownMax = 100;
+
+function checkSignature(envelope: Envelope, key: PublicKey): Check {
+  const name = "signature";
+  const refuse = (detail: string): Check => ({ name, status: "refused", detail, code: "signature-refused" });
+  if (envelope.signatures.length === 0) return refuse("the envelope has no signature");
+  const index = findSignature(envelope, key);
+  const signer = `${describeAlgorithm(key.algorithm)} ${key.keyid}`;
+  if (index !== undefined) return { name, status: "passed", detail: signer };
+  // Only a hint, written by whoever made the envelope.
+  const claimed = envelope.signatures.find(({ keyid }) => keyid !== "" && keyid !== key.keyid)?.keyid;
+  const hint = claimed === undefined ? "" : `; it names the key ${claimed.slice(0, keyidShownMax)}`;
+  return refuse(`no signature of ${signer} over this payload${hint}`);
+}
+
+function checkStep(collection: Collection | undefined, predicateType: string, wanted: string | undefined): Check {
+  const name = "step";
+  const refuse = (detail: string): Check => ({ name, status: "refused", detail, code: "policy-refused" });
+  if (collection === undefined) {
+    const detail = `no collection of attestations but ${predicateType}`;
+    return wanted === undefined ? { name, status: "noted", detail } : refuse(detail);
+  }
+  if (wanted === undefined) return { name, status: "noted", detail: collection.name };
+  // Byte for byte: `build` and `build ` are two steps.
+  return collection.name === wanted ? { name, status: "passed", detail: wanted } : refuse(`${collection.name}, not ${wanted}`);
+}
+
+function reportTree(tree: RecordTree): Check {
+  const name = "tree";
+  if (tree.problem !== undefined) {
+    const detail = `${tree.role} tree ${tree.root}: ${describeTreeProblem(tree.problem)}`;
+    return { name, status: "refused", detail, code: "policy-refused" };
+  }
+  if (tree.leaves === undefined) return { name, status: "noted", detail: `${tree.role} tree without leaves, not computed` };
+  const files = `${tree.role} tree of ${tree.count} ${tree.count === 1 ? "file" : "files"}`;
+  return { name, status: "passed", detail: tree.isSubject ? files : `${files}, not a subject` };
+}
+
+function checkArtifact(artifact: Question["artifacts"][number], statement: Statement, trees: readonly RecordTree[]): Check {
+  const name = "artifact";
+  const label = artifact.kind === "file" ? `${artifact.name} (sha256:${artifact.sha256})` : `sha256:${artifact.sha256}`;
+  const subject = statement.subjects.find(({ digest }) => digest.sha256 === artifact.sha256);
+  if (subject !== undefined) return { name, status: "passed", detail: `${label} is the subject ${subject.name}` };
+  // A leaf counts only under a root that the leaves have and that is a subject itself.
+  const leafOf = (role: RecordTree["role"]) =>
+    trees
+      .filter(tree => tree.role === role && tree.isSubject)
+      .map(tree => tree.leaves?.get(artifact.sha256))
+      .find(path => path !== undefined);
+  const product = leafOf("product");
+  if (product !== undefined) return { name, status: "passed", detail: `${label} is the product ${product}` };
+  const material = leafOf("material");
+  const remark = material === undefined ? "" : `, only the material ${material}`;
+  return {
+    name,
+    status: "refused",
+    detail: `${label} is no subject and no product of this record${remark}`,
+    code: "subject-missing",
+  };
+}
+
+function checkCompleteness(completeness: RecordCompleteness | undefined, required: Question["requireComplete"]): Check {
+  const name = "completeness";
+  const verdict = completeness?.verdict ?? "incomplete";
+  const accepted = verdict === "complete" || (verdict === "complete-with-notes" && required !== "strict");
+  const detail = describeCompleteness(completeness);
+  if (required === "no") return { name, status: "noted", detail };
+  return accepted ? { name, status: "passed", detail } : { name, status: "refused", detail, code: "record-incomplete" };
+}
+
+function describeCompleteness(completeness: RecordCompleteness | undefined): string {
+  if (completeness === undefined) return "incomplete: it is not a record of a command";
+  const kinds = completeness.gaps.map(({ kind, severity, count }) => `${severity} ${kind} (${count})`);
+  const why = completeness.reason === undefined ? kinds : [completeness.reason, ...kinds];
+  return why.length === 0 ? completeness.verdict : `${completeness.verdict}: ${why.join(", ")}`;
+}
