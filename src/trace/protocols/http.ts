@@ -1,0 +1,109 @@
+// The head of a plain HTTP/1.x request (RFC 9112), as far as it names a host: the Host field, an absolute target, or the authority of
+// a CONNECT, behind which the tunnel's own first bytes come. Of everything else in it nothing is kept.
+
+import type { FirstBytes } from "./first-bytes.ts";
+import { authority } from "./host.ts";
+
+/** Longer than every registered method (`UPDATEREDIRECTREF` has 17). */
+const methodLimit = 24;
+const lineFeed = 0x0a;
+const space = 0x20;
+
+/** With `last` no more will come: what is there decides. */
+export function readHttp(bytes: Uint8Array, last: boolean): FirstBytes {
+  const more: FirstBytes = last ? { kind: "other" } : { kind: "need-more", atLeast: bytes.length + 1 };
+  const methodEnd = endOfMethod(bytes);
+  if (methodEnd === "none") return beginsWith(bytes, "SSH-") ? { kind: "other", protocol: "ssh" } : { kind: "other" };
+  if (methodEnd === "unknown") return more;
+  const lineEnd = bytes.indexOf(lineFeed);
+  if (hasControl(bytes.subarray(0, lineEnd < 0 ? bytes.length : lineEnd))) return { kind: "other" };
+  if (lineEnd < 0) return more;
+  const parts = /^(\S+) (\S+) HTTP\/([0-9])\.[0-9]$/.exec(lineText(bytes, 0, withoutReturn(bytes, 0, lineEnd)));
+  const [method, target, major] = [parts?.[1], parts?.[2], parts?.[3]];
+  if (method === undefined || target === undefined) return { kind: "other" };
+  // RFC 9113, 3.4: HTTP/2 without TLS. Its host is in HPACK, with a state that we do not keep.
+  if (major !== "1") return method === "PRI" && major === "2" ? { kind: "other", protocol: "http2" } : { kind: "other" };
+  if (method === "CONNECT") return connect(bytes, target, lineEnd + 1, more);
+  // RFC 9112, 3.2.2: an absolute target, as a proxy gets it, overrides the Host field.
+  const absolute = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)/.exec(target);
+  if (absolute !== null) return { kind: "http", proxied: true, ...proxied(absolute[1] ?? "") };
+  return hostField(bytes, lineEnd + 1, last);
+}
+
+/** The tunnel begins behind the empty line; until that is there we do not know where. */
+function connect(bytes: Uint8Array, target: string, from: number, more: FirstBytes): FirstBytes {
+  for (const line of lines(bytes, from)) {
+    if (line.start === line.end) return { kind: "proxy-connect", ...proxied(target), consumed: line.next };
+  }
+  return more;
+}
+
+function hostField(bytes: Uint8Array, from: number, last: boolean): FirstBytes {
+  const none: FirstBytes = { kind: "http", proxied: false };
+  for (const line of lines(bytes, from)) {
+    if (line.start === line.end) return none;
+    if (!isHostField(bytes, line.start)) continue;
+    // The first one counts: servers refuse a request with two.
+    const found = authority(lineText(bytes, line.start + hostPrefix.length, line.end).trim());
+    // An address says nothing that the connection's does not.
+    return found === undefined || found.address ? none : { kind: "http", proxied: false, host: found.host };
+  }
+  return last ? none : { kind: "need-more", atLeast: bytes.length + 1 };
+}
+
+/** Without a space before the colon (RFC 9112, 5.1). */
+const hostPrefix = Buffer.from("host:");
+
+function isHostField(bytes: Uint8Array, start: number): boolean {
+  // `| 0x20` is lower case for letters and leaves the colon.
+  return hostPrefix.every((byte, index) => ((bytes[start + index] ?? 0) | 0x20) === (byte | 0x20));
+}
+
+/** The whole lines from `from` on. A lone LF ends a line too (RFC 9112, 2.2). */
+function* lines(bytes: Uint8Array, from: number): Generator<{ start: number; end: number; next: number }> {
+  for (let start = from; ; ) {
+    const lineEnd = bytes.indexOf(lineFeed, start);
+    if (lineEnd < 0) return;
+    yield { start, end: withoutReturn(bytes, start, lineEnd), next: lineEnd + 1 };
+    start = lineEnd + 1;
+  }
+}
+
+function withoutReturn(bytes: Uint8Array, start: number, end: number): number {
+  return end > start && bytes[end - 1] === 0x0d ? end - 1 : end;
+}
+
+/** Whom a proxy is asked for, address or name: the connection itself only says where the proxy is. */
+function proxied(text: string): { host?: string; port?: number } {
+  const found = authority(text);
+  if (found === undefined) return {};
+  return found.port === undefined ? { host: found.host } : { host: found.host, port: found.port };
+}
+
+/** Index of the space behind the method; "none" if there can be no method here. Methods are tokens; all that are in use are upper case. */
+function endOfMethod(bytes: Uint8Array): number | "none" | "unknown" {
+  for (const [index, byte] of bytes.subarray(0, methodLimit + 1).entries()) {
+    if (byte === space) return index > 0 ? index : "none";
+    const tokenByte = (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === 0x5f;
+    if (!tokenByte) return "none";
+  }
+  return bytes.length > methodLimit ? "none" : "unknown";
+}
+
+/** No request line has one; a binary protocol soon does. The CR before the LF is its own. */
+function hasControl(line: Uint8Array): boolean {
+  for (let index = 0; index < line.length; index++) {
+    const byte = line[index] ?? 0;
+    if ((byte < space && !(byte === 0x0d && index === line.length - 1)) || byte === 0x7f) return true;
+  }
+  return false;
+}
+
+/** Latin-1, so that one byte is one character. */
+function lineText(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");
+}
+
+function beginsWith(bytes: Uint8Array, text: string): boolean {
+  return lineText(bytes, 0, Math.min(bytes.length, text.length)) === text;
+}
