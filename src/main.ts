@@ -1,6 +1,7 @@
 // From the program's words to its exit status: hands the commands what they may touch of the process, prints the one
 // error, and knows the exit status of each.
 import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { runCommandLine, toolName } from "./cli.ts";
 import { attestorsCommand } from "./commands/attestors.ts";
 import type { Command, CommandIo } from "./commands/command.ts";
@@ -51,6 +52,7 @@ const io: CommandIo = {
     }
   },
   environment: process.env,
+  colour: isatty(2) && !process.env.NO_COLOR && process.env.TERM !== "dumb",
 };
 
 /** Prints the error and returns the exit status. Messages may hold names of files: nothing in them may act on the terminal. */

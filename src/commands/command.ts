@@ -23,6 +23,8 @@ export interface CommandIo {
   readonly stdout: (text: string | Uint8Array) => void | Promise<void>;
   readonly stderr: (text: string) => void | Promise<void>;
   readonly environment: { readonly [name: string]: string | undefined };
+  /** Colours may go to stderr: it is a terminal, and NO_COLOR is not set. */
+  readonly colour?: boolean;
 }
 
 export interface Command {

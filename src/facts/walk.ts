@@ -88,7 +88,13 @@ type Contents = { digest: DigestSet; stat: BigIntStats; settled: boolean } | { u
 
 /** Walks `root`, in the order of the bytes of the names, so that two walks of the same tree give the same result. */
 export function walk(root: Uint8Array, options: WalkOptions): Walk {
-  return new Walker(realpathBytes(root), options).run();
+  let real: Buffer;
+  try {
+    real = realpathBytes(root);
+  } catch (error) {
+    return { files: [], unread: [{ path: ".", reason: errorWord(error) }] };
+  }
+  return new Walker(real, options).run();
 }
 
 class Walker {

@@ -1,0 +1,145 @@
+// Where results go: checked before a build of an hour starts, written so that no half of one is ever seen.
+import { randomBytes } from "node:crypto";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { ToolError } from "../errors.ts";
+
+/**
+ * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
+ * already: renaming would replace it, and as root that could be /dev/null. `stdout`: `-`.
+ */
+export type Outfile = { kind: "file"; shown: string; path: string } | { kind: "stream"; shown: string } | { kind: "stdout" };
+
+/** Looks, and leaves nothing behind. `path` is as the person gave it. */
+export function checkOutfile(path: string): Outfile {
+  if (path === "-") return { kind: "stdout" };
+  const there = lookAt(path);
+  if (there?.isDirectory()) throw unwritable(path, "it is a directory");
+  if (there !== undefined && !there.isFile()) {
+    attempt(path, () => accessSync(path, constants.W_OK));
+    return { kind: "stream", shown: path };
+  }
+  // Through a symbolic link, as a shell's `>` would: the link stays.
+  const target = there === undefined ? resolveMissing(path) : realpathSync(path);
+  const directory = dirname(target);
+  attempt(path, () => {
+    if (!statSync(directory).isDirectory()) throw unwritable(path, `${directory} is not a directory`);
+    accessSync(directory, constants.W_OK | constants.X_OK);
+  });
+  if (there !== undefined) refuseSticky(path, there, statSync(directory));
+  return { kind: "file", shown: path, path: target };
+}
+
+/** Writes all of `bytes` or throws; a file gets 0666 less the umask, as from any program. */
+export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, bytes: Uint8Array): void {
+  attempt(outfile.shown, () => {
+    if (outfile.kind === "stream") {
+      writeAndClose(openSync(outfile.shown, constants.O_WRONLY), bytes, { sync: false });
+      return;
+    }
+    // Not made from the name: that may be as long as a name can be.
+    const temporary = join(dirname(outfile.path), `.cilock-${randomBytes(8).toString("hex")}.tmp`);
+    const descriptor = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
+    try {
+      writeAndClose(descriptor, bytes, { sync: true });
+      renameSync(temporary, outfile.path);
+    } catch (error) {
+      unlinkSync(temporary);
+      throw error;
+    }
+  });
+}
+
+/** `NAME` with every byte that a file name could be misread by replaced, a leading dot too. */
+export function safeFileName(name: string): string {
+  const safe = Buffer.from(name)
+    .toString("latin1")
+    .replace(/[^A-Za-z0-9._-]/g, "_");
+  return safe.startsWith(".") ? `_${safe.slice(1)}` : safe;
+}
+
+function writeAndClose(descriptor: number, bytes: Uint8Array, { sync }: { sync: boolean }): void {
+  try {
+    for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
+    if (sync) fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function lookAt(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if (wordOf(error) === "ENOENT") return undefined;
+    throw unwritable(path, sentenceOf(error));
+  }
+}
+
+/** A name that is not there yet; a link that points nowhere is followed by hand. */
+function resolveMissing(path: string): string {
+  return attempt(path, () => {
+    const full = resolve(path);
+    try {
+      if (lstatSync(full).isSymbolicLink()) throw unwritable(path, "it is a symbolic link that points nowhere");
+    } catch (error) {
+      if (wordOf(error) !== "ENOENT") throw error;
+    }
+    return join(realpathSync(dirname(full)), basename(full));
+  });
+}
+
+/** In a directory such as /tmp only the owner of a file may replace it. */
+function refuseSticky(path: string, file: Stats, directory: Stats): void {
+  const me = process.geteuid?.();
+  const sticky = (directory.mode & 0o1000) !== 0;
+  if (sticky && me !== 0 && file.uid !== me && directory.uid !== me) {
+    throw unwritable(path, "it belongs to another user, in a directory where only owners replace files");
+  }
+}
+
+function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw error instanceof ToolError ? error : unwritable(path, sentenceOf(error));
+  }
+}
+
+function unwritable(path: string, reason: string): ToolError {
+  return new ToolError("outfile-unwritable", `cannot write ${path}: ${reason}`, { hint: "name another file with --outfile" });
+}
+
+const sentences: Readonly<Record<string, string>> = {
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "its directory is not one",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "too many symbolic links",
+  ENOSPC: "no space left",
+  EDQUOT: "the disk quota is used up",
+};
+
+function sentenceOf(error: unknown): string {
+  const word = wordOf(error);
+  return sentences[word] ?? (error instanceof Error ? error.message : word);
+}
+
+function wordOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
+}

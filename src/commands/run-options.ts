@@ -1,0 +1,252 @@
+// The flags of `cilock run`: the table that the command line reads and prints as help, and the one typed object that
+// comes out of it. Everything that can be said about a value without looking at the machine is said here.
+import { z } from "zod";
+import { attestorNames, attestors, defaultAttestations } from "../attestors/index.ts";
+import { closest } from "../did-you-mean.ts";
+import { ToolError } from "../errors.ts";
+import type { HashName } from "../facts/walk.ts";
+import type { Option, ParsedOptions } from "./command.ts";
+
+export interface RunOptions {
+  readonly step: string;
+  readonly signer: SignerChoice;
+  /** Undefined: a file named after the step. `-`: stdout. */
+  readonly outfile: string | undefined;
+  readonly trace: boolean;
+  /** Attestors beside those that always run. */
+  readonly attestations: readonly string[];
+  readonly workingDirectory: string | undefined;
+  readonly hashes: readonly HashName[];
+  readonly graceMs: number;
+  readonly captureLimit: number;
+  readonly json: boolean;
+  readonly allowIoUring: boolean;
+  readonly variables: { add: readonly string[]; allow: readonly string[]; disableDefaults: boolean; remove: boolean };
+  readonly warnings: readonly string[];
+}
+
+export type SignerChoice =
+  | { kind: "file"; path: string; passphrase: string | undefined; passphrasePath: string | undefined }
+  | { kind: "ephemeral" };
+
+export const runOptions: readonly Option[] = [
+  { long: "step", short: "s", kind: "string", value: "NAME", help: "name of the step (required)" },
+  {
+    long: "signer-file-key-path",
+    short: "k",
+    kind: "string",
+    value: "FILE",
+    help: "private key, PEM: Ed25519, ECDSA P-256, P-384 or P-521, RSA from 2048 bits (required unless --signer-ephemeral)",
+  },
+  {
+    long: "signer-ephemeral",
+    kind: "boolean",
+    help: "sign with a key made for this run; its public half is written beside the record",
+  },
+  { long: "signer-file-key-passphrase", kind: "string", value: "TEXT", help: "passphrase of the key" },
+  { long: "signer-file-key-passphrase-path", kind: "string", value: "FILE", help: "file with the passphrase of the key" },
+  {
+    long: "outfile",
+    short: "o",
+    kind: "string",
+    value: "FILE",
+    help: "where the record goes, - for stdout (default NAME.attestation.json)",
+  },
+  { long: "trace", short: "r", kind: "boolean", help: "record every process of the command at the system-call level" },
+  {
+    long: "attestations",
+    short: "a",
+    kind: "strings",
+    value: "LIST",
+    help: `further attestors, separated by commas (default ${defaultAttestations.join(",")})`,
+  },
+  { long: "workingdir", short: "d", kind: "string", value: "DIR", help: "where the command runs (default here)" },
+  { long: "hashes", kind: "strings", value: "LIST", help: "digest algorithms: sha256, sha1 (default sha256)" },
+  {
+    long: "grace",
+    kind: "string",
+    value: "TIME",
+    help: "how long processes may outlive the command, as 500ms, 5s or 2m (default 5s)",
+  },
+  {
+    long: "capture-limit",
+    kind: "string",
+    value: "SIZE",
+    help: "how much of stdout and of stderr is kept in the record (default 64MiB)",
+  },
+  { long: "json", kind: "boolean", help: "print the summary as JSON on stdout; the command's stdout goes to stderr" },
+  {
+    long: "allow-io-uring",
+    kind: "boolean",
+    help: "let the command use io_uring, which cannot be watched: the record is then incomplete",
+  },
+  { long: "env-add-sensitive-key", kind: "strings", value: "GLOB", help: "hide the values of further environment variables" },
+  { long: "env-allow-sensitive-key", kind: "strings", value: "NAME", help: "show a variable that would be hidden" },
+  { long: "env-disable-default-sensitive-vars", kind: "boolean", help: "hide only what --env-add-sensitive-key names" },
+  { long: "env-filter-sensitive-vars", kind: "boolean", help: "leave sensitive variables out instead of hiding their values" },
+];
+
+/** Large enough for any build's output, small enough for one string of JSON. */
+const captureLimitMax = 512 << 20;
+const graceMaxMs = 24 * 3600 * 1000;
+
+const flag = z.boolean().default(false);
+const list = z
+  .array(z.string())
+  .optional()
+  .transform(parts =>
+    parts
+      ?.flatMap(part => part.split(","))
+      .map(part => part.trim())
+      .filter(part => part !== ""),
+  );
+const hashName = z.enum(["sha256", "sha1"], { error: issue => `${String(issue.input)} is not among sha256, sha1` });
+
+const schema = z.object({
+  step: z.string({ error: "is required: the name of the step" }).min(1, "is empty"),
+  "signer-file-key-path": z.string().min(1, "is empty").optional(),
+  "signer-ephemeral": flag,
+  "signer-file-key-passphrase": z.string().optional(),
+  "signer-file-key-passphrase-path": z.string().min(1, "is empty").optional(),
+  outfile: z.string().min(1, "is empty").optional(),
+  trace: flag,
+  attestations: list,
+  workingdir: z.string().min(1, "is empty").optional(),
+  hashes: list.pipe(
+    z
+      .array(hashName)
+      .refine(names => names.includes("sha256"), "must name sha256: it is what materials and products are compared by")
+      .default(["sha256"]),
+  ),
+  grace: z.string().default("5s").transform(parseDuration),
+  "capture-limit": z.string().default("64MiB").transform(parseSize),
+  json: flag,
+  "allow-io-uring": flag,
+  "env-add-sensitive-key": list,
+  "env-allow-sensitive-key": list,
+  "env-disable-default-sensitive-vars": flag,
+  "env-filter-sensitive-vars": flag,
+});
+
+export function parseRunOptions(parsed: ParsedOptions, command: readonly string[]): RunOptions {
+  const result = schema.safeParse(parsed);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    const [name] = issue?.path ?? [];
+    throw usage(`--${String(name)} ${issue?.message ?? "cannot be read"}`);
+  }
+  const values = result.data;
+  if (command.length === 0) throw usage("no command to run", "put it after --: cilock run --step build -k key.pem -- make");
+  if (command[0] === "") throw usage("the command is an empty word");
+  if (values.json && values.outfile === "-") throw usage("--json and --outfile - both want stdout");
+  const { attestations, warnings } = chosenAttestations(values.attestations ?? [...defaultAttestations]);
+  return {
+    step: values.step,
+    signer: chosenSigner(values),
+    outfile: values.outfile,
+    trace: values.trace,
+    attestations,
+    workingDirectory: values.workingdir,
+    hashes: [...new Set(values.hashes)],
+    graceMs: values.grace,
+    captureLimit: values["capture-limit"],
+    json: values.json,
+    allowIoUring: values["allow-io-uring"],
+    variables: {
+      add: values["env-add-sensitive-key"] ?? [],
+      allow: values["env-allow-sensitive-key"] ?? [],
+      disableDefaults: values["env-disable-default-sensitive-vars"],
+      remove: values["env-filter-sensitive-vars"],
+    },
+    warnings,
+  };
+}
+
+function chosenSigner(values: z.infer<typeof schema>): SignerChoice {
+  const path = values["signer-file-key-path"];
+  const passphrase = values["signer-file-key-passphrase"];
+  const passphrasePath = values["signer-file-key-passphrase-path"];
+  if (values["signer-ephemeral"]) {
+    if (path !== undefined) throw usage("--signer-ephemeral and --signer-file-key-path exclude each other");
+    if (passphrase !== undefined || passphrasePath !== undefined) throw usage("--signer-ephemeral takes no passphrase");
+    return { kind: "ephemeral" };
+  }
+  if (path === undefined) {
+    throw usage("no key to sign with", "give one with -k key.pem, or --signer-ephemeral for a key that is made for this run");
+  }
+  return { kind: "file", path, passphrase, passphrasePath };
+}
+
+/** Those that always run are no choice, and naming one twice is a slip: both are said and do no harm. */
+function chosenAttestations(names: readonly string[]): { attestations: string[]; warnings: string[] } {
+  const warnings: string[] = [];
+  const attestations: string[] = [];
+  for (const name of names) {
+    const attestor = attestors.find(candidate => candidate.name === name);
+    if (attestor === undefined) {
+      const close = closest(name, attestorNames);
+      throw usage(
+        `unknown attestor ${name}`,
+        close === undefined ? `there are ${attestorNames.join(", ")}` : `did you mean ${close}? cilock attestors list shows all`,
+      );
+    }
+    if (attestor.alwaysRuns) warnings.push(`${name} always runs and need not be named with --attestations`);
+    else if (attestations.includes(name)) warnings.push(`${name} is named twice with --attestations`);
+    else attestations.push(name);
+  }
+  return { attestations, warnings };
+}
+
+const sizeUnits: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  k: 1 << 10,
+  kib: 1 << 10,
+  m: 1 << 20,
+  mib: 1 << 20,
+  g: 1 << 30,
+  gib: 1 << 30,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+};
+
+function parseSize(text: string, context: z.RefinementCtx): number {
+  return parseQuantity(text, context, {
+    units: sizeUnits,
+    max: captureLimitMax,
+    notOne: `${text} is not a size such as 64MiB or 1000`,
+    tooMuch: `${text} is more than 512MiB`,
+  });
+}
+
+const timeUnits: Readonly<Record<string, number>> = { "": 1000, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+function parseDuration(text: string, context: z.RefinementCtx): number {
+  return parseQuantity(text, context, {
+    units: timeUnits,
+    max: graceMaxMs,
+    notOne: `${text} is not a time such as 500ms, 5s or 2m`,
+    tooMuch: `${text} is more than 24h`,
+  });
+}
+
+interface Quantity {
+  units: Readonly<Record<string, number>>;
+  max: number;
+  notOne: string;
+  tooMuch: string;
+}
+
+function parseQuantity(text: string, context: z.RefinementCtx, { units, max, notOne, tooMuch }: Quantity): number {
+  const [, digits, unit] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
+  const factor = unit === undefined ? undefined : units[unit.toLowerCase()];
+  const value = Number(digits) * (factor ?? Number.NaN);
+  if (value <= max) return value;
+  context.addIssue({ code: "custom", message: value > max ? tooMuch : notOne });
+  return z.NEVER;
+}
+
+function usage(message: string, hint = "cilock run --help lists the flags"): ToolError {
+  return new ToolError("usage", message, { hint });
+}

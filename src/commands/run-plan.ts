@@ -1,0 +1,101 @@
+// What `cilock run` is going to do, after everything that can fail has been looked at. Nothing of the command has run
+// yet, and nothing is left behind on disk.
+import { accessSync, constants, statSync } from "node:fs";
+import { join } from "node:path";
+import { ToolError } from "../errors.ts";
+import { createRedaction, type Redaction } from "../redaction.ts";
+import { checkOutfile, type Outfile, safeFileName } from "./outfile.ts";
+import type { RunOptions } from "./run-options.ts";
+import { type CheckedKey, checkKey } from "./signing-key.ts";
+
+export interface RunPlan {
+  readonly options: RunOptions;
+  /** Of the command's first word in the original argv. */
+  readonly argvIndex: number;
+  /** As given, `.` if it was not. */
+  readonly workingDirectory: string;
+  readonly outfile: Outfile;
+  readonly signer: { kind: "file"; key: CheckedKey } | { kind: "ephemeral"; publicKeyFile: Exclude<Outfile, { kind: "stdout" }> };
+  readonly redaction: Redaction;
+  /** The command's stdout goes to stderr: ours is taken by the record or the summary. */
+  readonly stdoutToStderr: boolean;
+}
+
+export interface PlanInput {
+  readonly options: RunOptions;
+  /** Original bytes of our own argv and environment. */
+  readonly argv: readonly Uint8Array[];
+  readonly environmentBytes: readonly Uint8Array[];
+  /** How many words at the end of argv are the command. */
+  readonly commandLength: number;
+  readonly environment: { readonly [name: string]: string | undefined };
+}
+
+export async function makePlan(input: PlanInput): Promise<RunPlan> {
+  const { options } = input;
+  const argvIndex = input.argv.length - input.commandLength;
+  refuseBrokenWords(input.argv.slice(0, argvIndex));
+  const workingDirectory = checkDirectory(options.workingDirectory ?? ".");
+  const name = safeFileName(options.step);
+  const outfile = checkOutfile(options.outfile ?? `${name}.attestation.json`);
+  const stem = outfile.kind === "file" && options.outfile !== undefined ? options.outfile : name;
+  const signer: RunPlan["signer"] =
+    options.signer.kind === "ephemeral"
+      ? { kind: "ephemeral", publicKeyFile: checkPublicKeyFile(`${stem}.pub`) }
+      : { kind: "file", key: await checkKey({ ...options.signer, environment: input.environment }) };
+  return {
+    options,
+    argvIndex,
+    workingDirectory,
+    outfile,
+    signer,
+    redaction: createRedaction(input.environmentBytes),
+    stdoutToStderr: options.json || outfile.kind === "stdout",
+  };
+}
+
+/** Our own words are read as text. What is not UTF-8 would have become something else: another step, another file. */
+function refuseBrokenWords(words: readonly Uint8Array[]): void {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for (const word of words) {
+    try {
+      decoder.decode(word);
+    } catch {
+      const shown = new TextDecoder().decode(word);
+      throw new ToolError("usage", `a flag or its value is not UTF-8: ${shown}`, {
+        hint: "only the command's own words may be any bytes",
+      });
+    }
+  }
+}
+
+function checkDirectory(path: string): string {
+  try {
+    if (!statSync(path).isDirectory()) throw new ToolError("working-directory", `${path} is not a directory`);
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch (error) {
+    if (error instanceof ToolError) throw error;
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const reason = code === "ENOENT" ? "it does not exist" : code === "EACCES" ? "permission denied" : String(code ?? error);
+    throw new ToolError("working-directory", `cannot run in ${path}: ${reason}`, { cause: error });
+  }
+}
+
+function checkPublicKeyFile(path: string): Exclude<Outfile, { kind: "stdout" }> {
+  const file = checkOutfile(path);
+  if (file.kind === "stdout") throw new Error("a name that ends in .pub is not stdout");
+  return file;
+}
+
+/** Absolute paths of the files that we are going to write: neither material nor product. */
+export function ownPaths(plan: RunPlan): Uint8Array[] {
+  const files = plan.signer.kind === "ephemeral" ? [plan.outfile, plan.signer.publicKeyFile] : [plan.outfile];
+  return files.flatMap(file => (file.kind === "file" ? [Buffer.from(file.path)] : []));
+}
+
+/** Where a record without `--outfile` goes, as the person will look for it. */
+export function shownPath(plan: RunPlan): string | undefined {
+  if (plan.outfile.kind === "stdout") return undefined;
+  return plan.options.outfile ?? join(".", plan.outfile.shown);
+}

@@ -1,0 +1,160 @@
+// `cilock run`: everything that can fail is checked before the command starts; then facts, the command, facts again; and
+// only when nothing of the build is alive the key is read and the record signed.
+
+import { encodeJson } from "../attestation/json.ts";
+import { passphraseVariables } from "../attestation/passphrase.ts";
+import type { Facts } from "../attestors/attestor.ts";
+import { sensitiveVariableTest } from "../attestors/environment.ts";
+import { productsOf } from "../attestors/product.ts";
+import { Session } from "../native/session.ts";
+import { printable } from "../reports/printable.ts";
+import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
+import { escapeBytes } from "../text.ts";
+import type { Observation } from "../trace/observation.ts";
+import { Trace } from "../trace/trace.ts";
+import type { Command, CommandIo } from "./command.ts";
+import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
+import { parseRunOptions, runOptions } from "./run-options.ts";
+import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
+import { attestAll, hasMatchableSubject, type SignedRecord, signRecord, writeRecord } from "./run-record.ts";
+
+export const runCommand: Command = {
+  name: "run",
+  summary: "run a command and sign a record of it",
+  usage: [
+    "run --step NAME -k KEY.pem [flags] -- COMMAND [ARGUMENT]...",
+    "run --step NAME --signer-ephemeral [flags] -- COMMAND [ARGUMENT]...",
+  ],
+  details:
+    "The command gets stdin, stdout, stderr, environment and signals as without cilock, and its exit\n" +
+    "status is ours. A failing command is recorded and signed like any other. Our own failures have\n" +
+    "status 125; 126 is a command that cannot be executed, 127 one that is not found, 2 wrong usage.",
+  options: runOptions,
+  example:
+    "  cilock run --step build --signer-ephemeral -o build.json --trace -- make\n" +
+    "  cilock verify build.json -k build.json.pub",
+  restIsCommand: true,
+  release() {
+    using session = Session.open();
+    session.cancel();
+  },
+  async run(parsed, positionals, io) {
+    using session = Session.open();
+    const options = parseRunOptions(parsed, positionals);
+    const warnings: string[] = [];
+    const warn: Warn = (kind, text) => {
+      warnings.push(text);
+      io.stderr(`cilock: ${kind}: ${printable(text)}\n`);
+    };
+    for (const text of options.warnings) warn("warning", text);
+    const plan = await makePlan({
+      options,
+      argv: session.argv,
+      environmentBytes: session.environment,
+      commandLength: positionals.length,
+      environment: io.environment,
+    });
+
+    const before = readBefore(plan, io.environment, warn);
+    const observation = await observe(plan, session, before);
+    const after = readAfter(plan, before, warn);
+
+    const facts = gather(plan, before, after, observation);
+    const { names, attestations } = attestAll(facts);
+    if (!hasMatchableSubject(attestations)) {
+      warn("warning", "the record has no subject to verify it by: no file was there or was made, and git says nothing");
+    }
+    const record = await signRecord(plan, attestations);
+    await writeRecord(plan, record, io);
+    await report(plan, io, { facts, attestors: names, record, warnings });
+    return observation.exitCode;
+  },
+};
+
+/** Runs the command to the end of its last process. */
+async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
+  const { options } = plan;
+  const trace = options.trace
+    ? new Trace({ hashes: options.hashes, closeDescriptor: fd => session.closeDescriptor(fd) })
+    : undefined;
+  session.start({
+    trace: options.trace,
+    argvIndex: plan.argvIndex,
+    workingDirectory: options.workingDirectory === undefined ? undefined : Buffer.from(options.workingDirectory),
+    graceMs: options.graceMs,
+    captureLimit: options.captureLimit,
+    secrets: [...plan.redaction.secrets],
+    stdoutToStderr: plan.stdoutToStderr,
+    withheldDescriptors: plan.signer.kind === "file" ? [...plan.signer.key.withheldDescriptors] : [],
+    allowIoUring: options.allowIoUring,
+  });
+  const outcome = await session.run(event => trace?.onEvent(event));
+  return {
+    argv: session.argv.slice(plan.argvIndex),
+    environment: session.environment.filter(entry => !isWithheldVariable(entry)),
+    workingDirectory: before.directory,
+    startTime: outcome.startTime,
+    endTime: outcome.endTime,
+    exitCode: outcome.exitCode,
+    ...(outcome.signal === undefined ? {} : { signal: outcome.signal }),
+    ...(outcome.interrupted === undefined ? {} : { interrupted: outcome.interrupted }),
+    stdout: outcome.stdout,
+    stderr: outcome.stderr,
+    survivorsKilled: outcome.survivorsKilled,
+    ...(trace === undefined ? {} : { trace: await trace.finish(outcome) }),
+  };
+}
+
+/** The passphrases of the signing key do not reach the command, so they are not in what is recorded of it. */
+function isWithheldVariable(entry: Uint8Array): boolean {
+  return passphraseVariables.some(name => Buffer.from(entry.subarray(0, name.length + 1)).equals(Buffer.from(`${name}=`)));
+}
+
+function gather(plan: RunPlan, before: FactsBefore, after: ReturnType<typeof readAfter>, observation: Observation): Facts {
+  const { variables } = plan.options;
+  return {
+    observation,
+    before: before.walk,
+    after: after.walk,
+    git: before.git,
+    host: before.host,
+    options: {
+      attestations: [...plan.options.attestations],
+      isSensitiveVariable: sensitiveVariableTest(variables),
+      sensitiveVariables: variables.remove ? "remove" : "obfuscate",
+      redact: plan.redaction.redact,
+    },
+    times: { ...before.times, product: after.time, command: [observation.startTime, observation.endTime] },
+  };
+}
+
+interface ReportInput {
+  facts: Facts;
+  attestors: readonly string[];
+  record: SignedRecord;
+  warnings: readonly string[];
+}
+
+async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, warnings }: ReportInput): Promise<void> {
+  const { observation } = facts;
+  const result: RunReport = {
+    step: plan.options.step,
+    command: observation.argv.map(word => plan.redaction.redact(escapeBytes(word)).text),
+    exitCode: observation.exitCode,
+    signal: observation.signal,
+    interrupted: observation.interrupted,
+    durationNs: observation.endTime - observation.startTime,
+    attestors,
+    materials: facts.before.files.length,
+    products: productsOf(facts.before, facts.after, observation.startTime).length,
+    trace: observation.trace,
+    record: {
+      path: shownPath(plan),
+      keyid: record.keyid,
+      publicKeyPath: plan.signer.kind === "ephemeral" ? plan.signer.publicKeyFile.shown : undefined,
+    },
+    warnings,
+  };
+  await io.stderr(summaryText(result, { colour: io.colour === true }));
+  if (plan.options.json) await io.stdout(Buffer.concat([encodeJson(summaryJson(result)), Buffer.from("\n")]));
+}

@@ -1,0 +1,110 @@
+// The key that signs a record, as `cilock run` handles it: looked at before the build and dropped, read for good only
+// when nothing of the build is alive. A key that comes through a descriptor is kept from the command.
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { keyBytesMax, loadPrivateKey, type PrivateKey } from "../attestation/keys.ts";
+import { readPassphrase } from "../attestation/passphrase.ts";
+import { ToolError } from "../errors.ts";
+
+export interface KeySource {
+  readonly path: string;
+  readonly passphrase: string | undefined;
+  readonly passphrasePath: string | undefined;
+  readonly environment: { readonly [name: string]: string | undefined };
+}
+
+export interface CheckedKey {
+  /** Our descriptors that the key or its passphrase come through: the command must not have them. */
+  readonly withheldDescriptors: readonly number[];
+  /** Key and passphrase files: no material under any name. Pipes are not in it. */
+  readonly files: readonly FileId[];
+  /** Reads the key for signing. */
+  read(): Promise<PrivateKey>;
+}
+
+interface FileId {
+  device: bigint;
+  inode: bigint;
+}
+
+/** Finds out now whether the key can be used, and drops it again. What can be read only once (a pipe) is left alone. */
+export async function checkKey(source: KeySource): Promise<CheckedKey> {
+  const places = [source.path, source.passphrasePath].filter(path => path !== undefined);
+  const found = places.map(identify);
+  const checked = found.includes(undefined) ? undefined : (await readKey(source)).publicKey.keyid;
+  return {
+    withheldDescriptors: places.map(descriptorNamed).filter(descriptor => descriptor !== undefined),
+    files: found.filter(file => file !== undefined),
+    async read() {
+      const key = await readKey(source);
+      if (checked !== undefined && key.publicKey.keyid !== checked) {
+        // The build could write the file: a record signed by its key would look like one of ours.
+        throw new ToolError("key-unreadable", `${source.path} held another key when the command started`);
+      }
+      return key;
+    },
+  };
+}
+
+async function readKey(source: KeySource): Promise<PrivateKey> {
+  const passphrase = await readPassphrase(source, source.environment, async path => readSmallFile(path));
+  return loadPrivateKey(readSmallFile(source.path), passphrase, source.path);
+}
+
+/** N of /dev/fd/N and its like, where they mean this process. */
+export function descriptorNamed(path: string): number | undefined {
+  const plain = path.replace(/\/{2,}/g, "/");
+  if (plain === "/dev/stdin") return 0;
+  const [, pid, digits] = /^\/(?:dev\/fd|proc\/(self|thread-self|\d+)\/fd)\/(\d{1,9})$/.exec(plain) ?? [];
+  if (digits === undefined || (pid !== undefined && /^\d/.test(pid) && pid !== String(process.pid))) return undefined;
+  return Number(digits);
+}
+
+function identify(path: string): FileId | undefined {
+  try {
+    const descriptor = descriptorNamed(path);
+    const stat = descriptor === undefined ? statSync(path, { bigint: true }) : fstatSync(descriptor, { bigint: true });
+    return stat.isFile() ? { device: stat.dev, inode: stat.ino } : undefined;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** Bounded, and from the start also where the descriptor has been read before. */
+function readSmallFile(path: string): Uint8Array {
+  const given = descriptorNamed(path);
+  let descriptor: number | undefined;
+  try {
+    // Without /proc there is no /dev/fd either: the descriptor itself is there.
+    descriptor = given ?? openSync(path, constants.O_RDONLY);
+    const stat = fstatSync(descriptor);
+    if (stat.isDirectory()) throw new ToolError("key-unreadable", `cannot read ${path}: it is a directory`);
+    const bytes = new Uint8Array(keyBytesMax + 1);
+    let length = 0;
+    for (;;) {
+      const count = readSync(descriptor, bytes, length, bytes.length - length, stat.isFile() ? length : null);
+      length += count;
+      if (count === 0 || length === bytes.length) break;
+    }
+    if (length > keyBytesMax) throw new ToolError("key-unsupported", `${path} is larger than 1 MiB, that is no key`);
+    return bytes.slice(0, length);
+  } catch (error) {
+    throw error instanceof ToolError ? error : unreadable(path, error);
+  } finally {
+    if (descriptor !== undefined && descriptor !== given) closeSync(descriptor);
+  }
+}
+
+const sentences: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EACCES: "permission denied",
+  ENOTDIR: "a part of the path is not a directory",
+  ELOOP: "too many symbolic links",
+  EBADF: "there is no such descriptor",
+  ENAMETOOLONG: "the name is too long",
+};
+
+function unreadable(path: string, error: unknown): ToolError {
+  const word = error instanceof Error && "code" in error ? String(error.code) : "";
+  const reason = sentences[word] ?? (error instanceof Error ? error.message : word);
+  return new ToolError("key-unreadable", `cannot read ${path}: ${reason}`);
+}

@@ -1,0 +1,168 @@
+// What `cilock run` tells the person afterwards, as text on stderr or as JSON. Pure: a report goes in, text comes out.
+import type { JsonObject } from "../attestation/json.ts";
+import { omitUndefined } from "../attestation/json.ts";
+import type { Completeness, Gap, NetworkConnection, TraceObservation, Verdict } from "../trace/observation.ts";
+import { printable, shellWord } from "./printable.ts";
+
+export interface RunReport {
+  readonly step: string;
+  /** The command's words, secrets replaced. */
+  readonly command: readonly string[];
+  readonly exitCode: number;
+  readonly signal: string | undefined;
+  readonly interrupted: string | undefined;
+  readonly durationNs: bigint;
+  readonly attestors: readonly string[];
+  readonly materials: number;
+  readonly products: number;
+  readonly trace: TraceObservation | undefined;
+  readonly record: {
+    /** As the person would name it; undefined when it went to stdout. */
+    readonly path: string | undefined;
+    readonly keyid: string;
+    /** File with the public half, where we wrote one. */
+    readonly publicKeyPath: string | undefined;
+  };
+  readonly warnings: readonly string[];
+}
+
+const programsShown = 6;
+const endpointsShown = 6;
+
+type Style = "good" | "bad" | "doubtful";
+const colours: Readonly<Record<Style, string>> = { good: "\x1b[32m", bad: "\x1b[31m", doubtful: "\x1b[33m" };
+const colourEnd = "\x1b[0m";
+const verdictStyle: Readonly<Record<Verdict, Style>> = { complete: "good", "complete-with-notes": "doubtful", incomplete: "bad" };
+
+export function summaryText(report: RunReport, { colour }: { colour: boolean }): string {
+  const painted = (text: string, style: Style) => (colour ? `${colours[style]}${text}${colourEnd}` : text);
+  const rows: [label: string, ...lines: string[]][] = [
+    ["command", printable(report.command.map(shellWord).join(" "))],
+    ["exit status", painted(exitText(report), report.exitCode === 0 ? "good" : "bad")],
+    ["time", durationText(report.durationNs)],
+  ];
+  if (report.trace !== undefined) rows.push(...traceRows(report.trace, painted));
+  rows.push(["materials", count(report.materials, "file")], ["products", count(report.products, "file")]);
+  const { path, keyid, publicKeyPath } = report.record;
+  rows.push(["record", printable(path ?? "on stdout")], ["signed by", keyid]);
+  if (publicKeyPath !== undefined) rows.push(["public key", printable(publicKeyPath)]);
+  if (path !== undefined) {
+    rows.push(["verify with", printable(`cilock verify ${shellWord(path)} -k ${shellWord(publicKeyPath ?? "PUBLIC-KEY.pem")}`)]);
+  }
+  const width = Math.max(...rows.map(([label]) => label.length));
+  const body = rows.flatMap(([label, first, ...more]) => [
+    `  ${label.padEnd(width)}  ${first ?? ""}`,
+    ...more.map(line => `  ${"".padEnd(width)}  ${line}`),
+  ]);
+  return [`cilock: step ${printable(report.step)}`, ...body].map(line => `${line}\n`).join("");
+}
+
+function traceRows(trace: TraceObservation, painted: (text: string, style: Style) => string): [string, ...string[]][] {
+  const programs = programNames(trace);
+  const endpoints = endpointNames(trace);
+  const { opened, written } = countFiles(trace);
+  const rows: [string, ...string[]][] = [
+    ["processes", String(trace.processes.length)],
+    ["programs", listText(programs, programsShown)],
+    ["files", `${opened} opened, ${written} written`],
+  ];
+  if (endpoints.length > 0) rows.push(["network", listText(endpoints, endpointsShown)]);
+  const { verdict, gaps } = trace.completeness;
+  rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.map(gapText)]);
+  return rows;
+}
+
+function gapText(gap: Gap): string {
+  return printable(`${gap.severity}: ${gap.detail}${gap.count > 1 ? ` (${gap.count} times)` : ""}`);
+}
+
+export function summaryJson(report: RunReport): JsonObject {
+  const { trace, record } = report;
+  const files = trace === undefined ? undefined : countFiles(trace);
+  return omitUndefined({
+    step: report.step,
+    command: report.command,
+    exitcode: report.exitCode,
+    signal: report.signal,
+    interrupted: report.interrupted,
+    durationNs: report.durationNs,
+    attestors: report.attestors,
+    materials: report.materials,
+    products: report.products,
+    processes: trace?.processes.length,
+    programs: trace === undefined ? undefined : programNames(trace),
+    filesOpened: files?.opened,
+    filesWritten: files?.written,
+    endpoints: trace === undefined ? undefined : endpointNames(trace),
+    completeness: trace === undefined ? undefined : completenessJson(trace.completeness),
+    outfile: record.path,
+    keyid: record.keyid,
+    publicKey: record.publicKeyPath,
+    warnings: report.warnings,
+  });
+}
+
+function completenessJson({ verdict, gaps }: Completeness): JsonObject {
+  return { verdict, gaps: gaps.map(({ kind, severity, count, detail }) => ({ kind, severity, count, detail })) };
+}
+
+function exitText({ exitCode, signal, interrupted }: RunReport): string {
+  const death = signal === undefined ? "" : `, killed by ${signal}`;
+  return `${exitCode}${death}${interrupted === undefined ? "" : `, after we were sent ${interrupted}`}`;
+}
+
+/** The last part of each program's path, each once, in the order of their first start. */
+function programNames(trace: TraceObservation): string[] {
+  const names = new Set<string>();
+  for (const process of trace.processes) {
+    for (const program of [...process.images.map(image => image.program), process.program]) {
+      if (program !== undefined) names.add(program.slice(program.lastIndexOf("/") + 1));
+    }
+  }
+  return [...names];
+}
+
+function countFiles(trace: TraceObservation): { opened: number; written: number } {
+  const opened = new Set<string>();
+  const written = new Set<string>();
+  for (const process of trace.processes) {
+    for (const path of process.openedFiles.keys()) opened.add(path);
+    for (const path of process.writtenDigests.keys()) written.add(path);
+  }
+  return { opened: opened.size, written: written.size };
+}
+
+/** Whom the build spoke to: what it connected or sent to. */
+function endpointNames(trace: TraceObservation): string[] {
+  const names = new Set<string>();
+  for (const process of trace.processes) {
+    for (const connection of process.network.connections) {
+      if (connection.syscall === "connect" || connection.syscall === "sendto") names.add(endpointName(connection));
+    }
+  }
+  return [...names];
+}
+
+function endpointName({ family, address, port, hostname }: NetworkConnection): string {
+  const host = family === "AF_INET6" ? `[${address}]` : address;
+  const place = family === "AF_UNIX" ? `unix:${address}` : `${host}${port === undefined ? "" : `:${port}`}`;
+  return hostname === undefined ? place : `${place} (${hostname})`;
+}
+
+function listText(names: readonly string[], shown: number): string {
+  const some = names.slice(0, shown).join(", ");
+  const text = names.length > shown ? `${some} and ${names.length - shown} more` : some;
+  return printable(names.length > shown ? `${names.length}: ${text}` : text || "none");
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function durationText(ns: bigint): string {
+  const ms = Number(ns / 1_000_000n);
+  if (ms < 1000) return `${ms} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`;
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
