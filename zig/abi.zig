@@ -102,6 +102,9 @@ pub const Control = extern struct {
     ring_count: u32 = 1,
     /// Made before the fork: read by the front end as a stream, written by the tracer and the pump.
     event_descriptor: i32 = -1,
+    /// Bit i set: descriptor i (0, 1, 2) was open when the process started. A closed one stays closed for the command.
+    initial_stdio: u32 = 0,
+    reserved_start: u32 = 0,
 
     // Written by the front end before `start` becomes `go`.
     start: u32 align(64) = 0, // StartState, a futex word for tracer and command
@@ -137,6 +140,9 @@ pub const Control = extern struct {
     ring_stalls: u32 = 0,
     /// Processes that were killed because they outlived `grace_ms`.
     survivors_killed: u32 = 0,
+    /// When the command was let go, and when nothing of the build was alive any more.
+    started_ns: u64 = 0,
+    ended_ns: u64 = 0,
     /// Number of records published, over all rings: the next sequence number.
     sequence: u64 align(64) = 0,
     /// Descriptors handed over since the start; the front end's counterpart is `descriptors_released`.
@@ -434,7 +440,7 @@ pub const GapKind = enum(u32) {
     tracee_gone = 11,
     /// A call with a number that this version does not know. value: the number
     unknown_syscall = 12,
-    /// PR_SET_DUMPABLE 0 was answered without being done. 
+    /// PR_SET_DUMPABLE 0 was answered without being done.
     dumpable_kept = 13,
     /// A descriptor of a tracee could not be identified. value: descriptor
     unreadable_descriptor = 14,

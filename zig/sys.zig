@@ -240,6 +240,57 @@ pub fn fileSystemOf(descriptor: i32) Error!u32 {
     return @truncate(@as(u64, @bitCast(result.type)));
 }
 
+/// The first of `descriptors` that has one of its events, or null when the time is over. `timeout_ms` < 0: for ever.
+pub fn poll(descriptors: []linux.pollfd, timeout_ms: i32) Error!usize {
+    return check(linux.poll(descriptors.ptr, @intCast(descriptors.len), timeout_ms));
+}
+
+/// One byte and one descriptor over a socket (SCM_RIGHTS).
+pub fn sendDescriptor(socket: i32, tag: u8, descriptor: i32) Error!void {
+    var message: DescriptorMessage = .{};
+    message.right.descriptor = descriptor;
+    const part = [1]std.posix.iovec_const{.{ .base = @ptrCast(&tag), .len = 1 }};
+    const header: linux.msghdr_const = .{
+        .name = null,
+        .namelen = 0,
+        .iov = &part,
+        .iovlen = 1,
+        .control = &message,
+        .controllen = @sizeOf(DescriptorMessage),
+        .flags = 0,
+    };
+    _ = try check(linux.sendmsg(socket, &header, linux.MSG.NOSIGNAL));
+}
+
+/// The counterpart; the descriptor is close-on-exec.
+pub fn receiveDescriptor(socket: i32) Error!struct { tag: u8, descriptor: i32 } {
+    var message: DescriptorMessage = .{};
+    var tag: u8 = 0;
+    var part = [1]std.posix.iovec{.{ .base = @ptrCast(&tag), .len = 1 }};
+    var header: linux.msghdr = .{
+        .name = null,
+        .namelen = 0,
+        .iov = &part,
+        .iovlen = 1,
+        .control = &message,
+        .controllen = @sizeOf(DescriptorMessage),
+        .flags = 0,
+    };
+    const length = try check(linux.recvmsg(socket, &header, linux.MSG.CMSG_CLOEXEC));
+    if (length != 1 or header.controllen < @sizeOf(linux.cmsghdr) + @sizeOf(i32)) return error.BadDescriptor;
+    return .{ .tag = tag, .descriptor = message.right.descriptor };
+}
+
+/// struct cmsghdr with one descriptor, padded as CMSG_SPACE has it.
+const DescriptorMessage = extern struct {
+    header: linux.cmsghdr = .{
+        .len = @sizeOf(linux.cmsghdr) + @sizeOf(i32),
+        .level = linux.SOL.SOCKET,
+        .type = linux.SCM.RIGHTS,
+    },
+    right: extern struct { descriptor: i32 align(8) = -1 } = .{},
+};
+
 /// Adds to an eventfd; a full counter is as good.
 pub fn notify(event_descriptor: i32) void {
     const one: u64 = 1;
@@ -263,6 +314,17 @@ pub fn wait(pid: i32, flags: u32) Error!?Waited {
 
 pub fn kill(pid: i32, signal: linux.SIG) Error!void {
     _ = try check(linux.kill(pid, signal));
+}
+
+pub const ChildState = enum { alive, exited, not_ours };
+
+/// Whether a process is a child of this one, without taking its status.
+pub fn childState(process: i32) ChildState {
+    var info: linux.siginfo_t = undefined;
+    info.fields.common.first.piduid.pid = 0;
+    const flags: u32 = linux.W.EXITED | linux.W.NOHANG | linux.W.NOWAIT | wait_all;
+    if (linux.errno(linux.waitid(.PID, process, &info, flags, null)) != .SUCCESS) return .not_ours;
+    return if (info.fields.common.first.piduid.pid == 0) .alive else .exited;
 }
 
 pub fn killThread(process: i32, thread: i32, signal: linux.SIG) Error!void {
@@ -294,6 +356,33 @@ pub fn setSignalMask(mask: linux.sigset_t) linux.sigset_t {
     var former: linux.sigset_t = undefined;
     _ = linux.sigprocmask(linux.SIG.SETMASK, &mask, &former);
     return former;
+}
+
+/// Takes a blocked signal that is pending, or waits for one; null when the time is over or on an interruption.
+pub fn waitSignal(set: linux.sigset_t, timeout_ms: ?u32) ?linux.SIG {
+    const ts = timespecOfMs(timeout_ms orelse 0);
+    const rc = linux.syscall4(
+        .rt_sigtimedwait,
+        @intFromPtr(&set),
+        0,
+        if (timeout_ms == null) 0 else @intFromPtr(&ts),
+        @sizeOf(linux.sigset_t),
+    );
+    return if (linux.errno(rc) == .SUCCESS) @fromBackingInt(@intCast(rc)) else null;
+}
+
+pub fn signalSet(comptime signals: []const linux.SIG) linux.sigset_t {
+    comptime var set: linux.sigset_t = @splat(0);
+    inline for (signals) |signal| {
+        const bit = @backingInt(signal) - 1;
+        set[bit / @bitSizeOf(c_ulong)] |= @as(c_ulong, 1) << (bit % @bitSizeOf(c_ulong));
+    }
+    return set;
+}
+
+pub fn setDefaultDisposition(signal: linux.SIG) void {
+    const action: linux.Sigaction = .{ .handler = .{ .handler = linux.SIG.DFL }, .mask = @splat(0), .flags = 0 };
+    _ = linux.sigaction(signal, &action, null);
 }
 
 pub const all_signals: linux.sigset_t = @splat(~@as(c_ulong, 0));

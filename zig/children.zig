@@ -1,0 +1,130 @@
+//! The end of a tree of processes. The caller is a child subreaper: whoever loses its parent becomes its
+//! child, so "no children" means that nothing of the tree is alive, and killing children until there are
+//! none reaches every descendant.
+//!
+//! Children are found by asking waitid(2) about each pid that there may be: those that /proc lists, or,
+//! where there is no /proc of our pid namespace, all.
+const std = @import("std");
+const linux = std.os.linux;
+const sys = @import("sys.zig");
+
+/// PID_MAX_LIMIT of 64-bit kernels; the actual kernel.pid_max is below /proc.
+const pid_limit = 4 << 20;
+
+/// A process that does not die of SIGKILL in this time (a hanging file server) is given up.
+const give_up_ns = 30 * std.time.ns_per_s;
+
+/// Kills the caller's children, and what becomes its child thereby, until none is left; returns how many
+/// it killed. `reap_all`: the caller has no other children whose status somebody else waits for.
+pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
+    const began = sys.nowNs();
+    var pass: Pass = .{};
+    while (true) {
+        pass.left = 0;
+        forEachPid(&pass);
+        if (options.reap_all) {
+            while (sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch null) |_| {}
+            _ = sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch |e| if (e == error.NoChild) return pass.killed;
+        }
+        if (pass.left == 0) return pass.killed;
+        if (sys.nowNs() - began > give_up_ns) return pass.killed;
+        sys.sleepMs(1);
+    }
+}
+
+const Pass = struct {
+    killed: u32 = 0,
+    /// Children that were there in this round.
+    left: u32 = 0,
+    /// Pids that got a signal already, as far as they fit: a process that takes its time to die counts once.
+    signalled: [64]i32 = @splat(0),
+
+    fn visit(pass: *Pass, process: i32) void {
+        switch (sys.childState(process)) {
+            .not_ours => {},
+            .exited => {
+                // Its children have become ours: another round.
+                pass.left += 1;
+                _ = sys.wait(process, linux.W.NOHANG | sys.wait_all) catch {};
+            },
+            .alive => {
+                pass.left += 1;
+                sys.kill(process, .KILL) catch {};
+                const slot = &pass.signalled[@as(u32, @intCast(process)) % 64];
+                if (slot.* != process) pass.killed += 1;
+                slot.* = process;
+            },
+        }
+    }
+};
+
+fn forEachPid(pass: *Pass) void {
+    if (openProc()) |directory| {
+        defer sys.close(directory);
+        forEachListed(pass, directory);
+    } else {
+        var process: i32 = 1;
+        while (process < pid_limit) : (process += 1) pass.visit(process);
+    }
+}
+
+/// Null where /proc is missing or numbers other processes than our pid namespace does.
+fn openProc() ?i32 {
+    var link: [16]u8 = undefined;
+    const text = sys.readLink(linux.AT.FDCWD, "/proc/self", &link) catch return null;
+    if ((parsePid(text) orelse return null) != sys.ownPid()) return null;
+    return switch (sys.open(linux.AT.FDCWD, "/proc", .{ .ACCMODE = .RDONLY, .DIRECTORY = true, .CLOEXEC = true })) {
+        .descriptor => |descriptor| descriptor,
+        .failed => null,
+    };
+}
+
+fn forEachListed(pass: *Pass, directory: i32) void {
+    var buffer: [4096]u8 align(8) = undefined;
+    while (true) {
+        const length = sys.check(linux.getdents64(directory, &buffer, buffer.len)) catch return;
+        if (length == 0) return;
+        var at: usize = 0;
+        while (at < length) {
+            const entry: *align(8) linux.dirent64 = @ptrCast(@alignCast(&buffer[at]));
+            const name: [*:0]const u8 = @ptrCast(&entry.name);
+            if (parsePid(std.mem.span(name))) |process| pass.visit(process);
+            at += entry.reclen;
+        }
+    }
+}
+
+fn parsePid(text: []const u8) ?i32 {
+    if (text.len == 0 or text.len > 10) return null;
+    var value: i64 = 0;
+    for (text) |c| {
+        if (c < '0' or c > '9') return null;
+        value = value * 10 + (c - '0');
+    }
+    return std.math.cast(i32, value);
+}
+
+test "pids are decimal numbers" {
+    try std.testing.expectEqual(@as(?i32, 4194304), parsePid("4194304"));
+    try std.testing.expectEqual(@as(?i32, null), parsePid("self"));
+    try std.testing.expectEqual(@as(?i32, null), parsePid(""));
+    try std.testing.expectEqual(@as(?i32, null), parsePid("99999999999"));
+}
+
+test "a chain of processes dies from the top" {
+    _ = try sys.prctl(.SET_CHILD_SUBREAPER, 1);
+    const ends = try sys.pipe(.{ .CLOEXEC = true });
+    for (0..3) |_| {
+        if (try sys.fork() != 0) continue;
+        // Each makes a child of its own, and that one another.
+        for (0..2) |_| if ((sys.fork() catch sys.exit(1)) != 0) break;
+        _ = sys.write(ends[1], "x") catch {};
+        while (true) sys.sleepMs(1000);
+    }
+    sys.close(ends[1]);
+    var byte: [1]u8 = undefined;
+    for (0..9) |_| _ = try sys.read(ends[0], &byte);
+    try std.testing.expectEqual(@as(u32, 9), killUntilNone(.{ .reap_all = true }));
+    // All write ends are closed: nobody is alive.
+    try std.testing.expectEqual(@as(usize, 0), try sys.read(ends[0], &byte));
+}
