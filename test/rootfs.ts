@@ -1,0 +1,70 @@
+// A root directory that holds dist/cilock, a static busybox, a key, and nothing else: no libraries, no /etc, no /tmp.
+import { generateKeyPairSync } from "node:crypto";
+import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cilock } from "./harness.ts";
+import { openRecord, type Record } from "./record.ts";
+
+/** Hard links, so that the kernel's name for what runs is the one that was called. */
+const applets = ["sh", "cat", "true", "wc", "id", "ls"];
+
+export class Rootfs {
+  /** The root directory itself. */
+  readonly path: string;
+  /** In it; readable for everybody, since it is to be used by several. */
+  readonly key = "/key.pem";
+  readonly publicPem: string;
+  readonly #parent: string;
+
+  constructor() {
+    const busybox = Bun.which("busybox");
+    if (busybox === null) throw new Error("these tests need a static busybox (Debian's busybox-static)");
+    this.#parent = mkdtempSync(join(tmpdir(), "cilock-rootfs-"));
+    chmodSync(this.#parent, 0o755);
+    this.path = join(this.#parent, "root");
+    for (const directory of ["", "bin", "proc", "dev"]) mkdirSync(join(this.path, directory));
+    copyFileSync(cilock(), join(this.path, "bin/cilock"));
+    copyFileSync(busybox, join(this.path, "bin/busybox"));
+    for (const name of applets) linkSync(join(this.path, "bin/busybox"), join(this.path, "bin", name));
+    const pair = generateKeyPairSync("ed25519", {
+      privateKeyEncoding: { type: "pkcs8", format: "pem" },
+      publicKeyEncoding: { type: "spki", format: "pem" },
+    });
+    this.publicPem = pair.publicKey;
+    writeFileSync(join(this.path, this.key), pair.privateKey, { mode: 0o644 });
+  }
+
+  /** Reads a record that was written to stdout, and has `cilock verify` look at it too. */
+  read(stdout: Uint8Array): Record {
+    const file = join(this.#parent, "record.json");
+    const keyFile = join(this.#parent, "key.pub");
+    writeFileSync(file, stdout);
+    writeFileSync(keyFile, this.publicPem);
+    const { exitCode, stderr } = Bun.spawnSync([cilock(), "verify", file, "-k", keyFile, "--step", "test"]);
+    if (exitCode !== 0) throw new Error(`cilock verify: exit status ${exitCode}: ${stderr}`);
+    return openRecord(file, this.publicPem);
+  }
+
+  [Symbol.dispose](): void {
+    if (existsSync(this.#parent)) rmSync(this.#parent, { recursive: true, force: true });
+  }
+}
+
+/** Words for `cilock run` in such a root: the record goes to stdout, for there is nowhere else. */
+export function runWords(rootfs: Rootfs, { trace, command }: { trace: boolean; command: string[] }): string[] {
+  return ["/bin/cilock", "run", "--step", "test", "-k", rootfs.key, "-o", "-", ...(trace ? ["--trace"] : []), "--", ...command];
+}
+
+/** Several processes, one of them in a pipe. Absolute paths, since busybox's shell would run its own applets without exec. */
+export const severalProcesses = {
+  command: ["/bin/sh", "-c", "/bin/true; /bin/cat /key.pem | /bin/wc -c; exit 7"],
+  status: 7,
+  programs: ["/bin/cat", "/bin/sh", "/bin/true", "/bin/wc"],
+} as const;
+
+/** What ran, once each, sorted. */
+export function programsOf(record: Record): string[] {
+  const programs = record.processes.flatMap(({ program, images }) => [program ?? "", ...images.map(image => image.program)]);
+  return [...new Set(programs)].sort();
+}
