@@ -174,3 +174,38 @@ export function sha256(bytes: Uint8Array | string): string {
 export function sha256OfFile(file: string): string | undefined {
   return existsSync(file) ? sha256(readFileSync(realpathSync(file))) : undefined;
 }
+
+/** What must hold of every traced record, whatever ran. One sentence for each thing that does not. */
+export function inconsistencies(record: Record, frontEnd: number): string[] {
+  const problems: string[] = [];
+  const known = new Set([frontEnd]);
+  for (const entry of record.processes) {
+    const name = `process ${entry.processid} (${entry.program})`;
+    if (!known.has(entry.parentpid)) problems.push(`${name}: its parent ${entry.parentpid} is not listed before it`);
+    known.add(entry.processid);
+    if (entry.program === undefined || !entry.program.startsWith("/")) problems.push(`${name}: no absolute program`);
+    if (entry.exedigest?.sha256 === undefined) problems.push(`${name}: no exedigest`);
+    if (entry.argv !== undefined && entry.cmdline !== entry.argv.join(" "))
+      problems.push(`${name}: cmdline ${entry.cmdline} is not ${entry.argv.join(" ")}`);
+    if (entry.starttime === undefined || entry.endtime === undefined) problems.push(`${name}: no times`);
+    else if (compareTimes(entry.starttime, entry.endtime) > 0) problems.push(`${name}: ends before it starts`);
+    for (const [opened, digest] of Object.entries(entry.openedfiles)) {
+      if (!opened.startsWith("/")) problems.push(`${name}: ${opened} is not absolute`);
+      const unhashed = entry.unhashedOpens.some(found => found.path === opened);
+      if (digest.sha256 === undefined && !unhashed) problems.push(`${name}: ${opened} has neither digest nor reason`);
+    }
+    for (const found of entry.unhashedOpens) {
+      if (!(found.path in entry.openedfiles)) problems.push(`${name}: ${found.path} (${found.reason}) is not in openedfiles`);
+    }
+  }
+  const [first] = record.processes;
+  if (first?.parentpid !== frontEnd) problems.push(`the command's parent is ${first?.parentpid}, not the front end ${frontEnd}`);
+  return problems;
+}
+
+/** RFC 3339 in UTC with any number of fractional digits. */
+function compareTimes(left: string, right: string): number {
+  const digits = (time: string) =>
+    time.replace("Z", "").replace(/\.(\d+)$/, (_, fraction: string) => `.${fraction.padEnd(9, "0")}`);
+  return digits(left).padEnd(29, ".") < digits(right).padEnd(29, ".") ? -1 : digits(left) === digits(right) ? 0 : 1;
+}
