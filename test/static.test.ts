@@ -22,6 +22,18 @@ test("the file has no interpreter and no dynamic section", () => {
   expect(types).not.toContain(PT.DYNAMIC);
 });
 
+/** Debian's qemu-user, or its static form. */
+const qemu = Bun.which("qemu-x86_64") ?? Bun.which("qemu-x86_64-static");
+
+/** Processors by what they lack. Bun itself needs SSE4.2, so the oldest is Nehalem, of 2008. */
+for (const processor of ["Nehalem", "SandyBridge"]) {
+  test.skipIf(qemu === null)(`runs on a processor without AVX2: ${processor}`, () => {
+    const { exitCode, stdout } = Bun.spawnSync([qemu ?? "", "-cpu", processor, cilock(), "version"]);
+    expect(stdout.toString()).toMatch(/\d+\.\d+\.\d+/);
+    expect(exitCode).toBe(0);
+  });
+}
+
 interface Row {
   name: string;
   user: "root" | "nobody";
