@@ -43,7 +43,20 @@ export interface TraceObservation {
   processes: ProcessObservation[];
   completeness: Completeness;
   totals: Record<string, number>;
+  outliers: Outliers;
+  /** Counts of what is worth a look, by the names of wire-formats 3.4. */
+  diagnostics: Record<string, number>;
   failedOpens: number;
+}
+
+/** The extremes of a run. */
+export interface Outliers {
+  /** The largest file that was read. */
+  largestRead?: { path: string; bytes: bigint };
+  /** The path that most processes opened. */
+  mostOpened?: { path: string; count: number };
+  /** Number of events per system call. */
+  suspiciousOps: Record<string, number>;
 }
 
 export interface ProcessObservation {
@@ -87,6 +100,7 @@ export type UnhashedReason =
   | "unreadable"
   | "changed-while-read"
   | "anonymous"
+  | "overwritten"
   | "gone";
 
 export interface EarlierImage {

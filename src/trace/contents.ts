@@ -1,0 +1,262 @@
+// Contents of files: what a record says about its file, turned into one `Content` that many entries share. Knows which
+// earlier digest still stands for a file, so that a library that 1,000 processes load is read once.
+import type { NotHeld } from "../native/abi.gen.ts";
+import type { FileIdentity } from "../native/events.ts";
+import type { DigestResult, HashName } from "./digest-file.ts";
+import type { Digester } from "./digester.ts";
+import { fileKey, isPseudo, isRegular, isRemote, isTooLarge, reasonOfMode } from "./file-types.ts";
+import type { ReportGap } from "./gaps.ts";
+import type { DigestSet, UnhashedReason } from "./observation.ts";
+
+/** One content of one file. Filled in when its digest is there: read it only after `Digester.idle`. */
+export interface Content {
+  /** Empty: not known, or not yet. */
+  digests: DigestSet;
+  /** Why it is not known. */
+  reason: UnhashedReason | undefined;
+  size: bigint;
+}
+
+/** The part of an open, exec or inherited record that is about one file. */
+export interface FileRecord {
+  sequence: number;
+  process: number;
+  timeNs: bigint;
+  file: FileIdentity;
+  held: number;
+  notHeld: NotHeld;
+  content: number;
+}
+
+interface Inode {
+  /** Counts what may have changed the content without a trace in size and mtime: opens for writing, times set. */
+  generation: number;
+  /** Somebody has had a shared writable map: stores leave no trace in ctime. */
+  mapped: boolean;
+  cached: { file: FileIdentity; generation: number; content: Content } | undefined;
+}
+
+/** Before Linux 6.13 ctime moves once a tick (at most 10 ms): a write in the tick of the last one does not show in it. */
+export const settledAfterNs = 20_000_000n;
+
+const noDigests: DigestSet = Object.freeze({});
+
+export const isKnown = (content: Content): boolean => content.reason === undefined;
+
+/** Meaningful once both are settled. Two unknown contents are never the same. */
+export function isSameContent(a: Content, b: Content): boolean {
+  if (a === b) return true;
+  if (a.reason !== undefined || b.reason !== undefined) return false;
+  for (const name in a.digests) if (a.digests[name] !== b.digests[name]) return false;
+  return true;
+}
+
+export function pendingContent(size: bigint): Content {
+  return { digests: noDigests, reason: undefined, size };
+}
+
+export interface ContentsOptions {
+  digester: Digester;
+  hashes: readonly HashName[];
+  closeDescriptor: (descriptor: number) => void;
+  reportGap: ReportGap;
+}
+
+export class Contents {
+  readonly digester: Digester;
+  readonly closeDescriptor: (descriptor: number) => void;
+  readonly #hashes: readonly HashName[];
+  readonly #reportGap: ReportGap;
+  readonly #empty: Content;
+  readonly #unknown = new Map<UnhashedReason, Content>();
+  readonly #inodes = new Map<string, Inode>();
+  /** By sequence number of the record that handed the descriptor over: what a `known_content` refers to. */
+  readonly #bySequence = new Map<number, Content>();
+  /** An exec of a script hands over two: the script's content, with its inode to tell it from the interpreter's. */
+  readonly #programs = new Map<number, { key: string; content: Content }>();
+
+  constructor(options: ContentsOptions) {
+    this.digester = options.digester;
+    this.closeDescriptor = options.closeDescriptor;
+    this.#hashes = options.hashes;
+    this.#reportGap = options.reportGap;
+    this.#empty = { digests: emptyDigests(options.hashes), reason: undefined, size: 0n };
+  }
+
+  /** One shared content per reason. */
+  unknown(reason: UnhashedReason): Content {
+    let content = this.#unknown.get(reason);
+    if (!content) {
+      content = { digests: noDigests, reason, size: 0n };
+      this.#unknown.set(reason, content);
+    }
+    return content;
+  }
+
+  /** The content as it was when the record was made. Takes the record's descriptor: closes it, sooner or later. */
+  asOpened(record: FileRecord, path: string): Content {
+    if (record.notHeld === "known_content") return this.#referred(record, path);
+    const content = this.#fresh(record, path);
+    if (record.held >= 0) this.#register(record, content);
+    return content;
+  }
+
+  /**
+   * A writer's open: its descriptor is the caller's. A later record may refer to the content at this moment; only an
+   * empty file's is known then.
+   */
+  writerOpened(record: FileRecord): void {
+    if (record.held >= 0) this.#register(record, record.file.size === 0n ? this.#empty : this.unknown("changed-while-read"));
+    this.touched(record.file);
+  }
+
+  /** Digests of this inode from before say nothing about what comes. */
+  touched(file: { device: bigint; inode: bigint }): void {
+    this.#inode(fileKey(file)).generation++;
+  }
+
+  mapped(file: { device: bigint; inode: bigint }): void {
+    this.#inode(fileKey(file)).mapped = true;
+  }
+
+  /** Why the record's file can have no digest; undefined if it can. Reports what is a gap. */
+  obstacle(record: FileRecord, path: string): UnhashedReason | undefined {
+    const { file, notHeld } = record;
+    switch (notHeld) {
+      case "path_only":
+        return "path-only";
+      case "gone":
+        return "gone"; // the tracer reports the gap itself
+      case "pseudo_file_system":
+        return "pseudo-filesystem";
+      case "not_regular":
+        return reasonOfMode(file.mode);
+      case "unreadable":
+        this.#reportGap("unreadable-file", record.process, path);
+        return "unreadable";
+      case "known_content":
+      case "none":
+    }
+    if (!isRegular(file)) return reasonOfMode(file.mode);
+    if (isPseudo(file)) return "pseudo-filesystem";
+    if (isTooLarge(file)) {
+      this.#reportGap("too-large", record.process, path);
+      return "too-large";
+    }
+    return undefined;
+  }
+
+  digestSet(values: readonly string[]): DigestSet {
+    const set: DigestSet = {};
+    this.#hashes.forEach((hash, i) => {
+      set[hash] = values[i] ?? "";
+    });
+    return set;
+  }
+
+  #referred(record: FileRecord, path: string): Content {
+    const program = this.#programs.get(record.content);
+    if (program && program.key === fileKey(record.file)) return program.content;
+    const content = this.#bySequence.get(record.content);
+    if (content) return content;
+    this.#reportGap("unreadable-file", record.process, path); // the tracer refers to what it never handed over
+    return this.unknown("unreadable");
+  }
+
+  #register(record: FileRecord, content: Content): void {
+    if (this.#bySequence.has(record.sequence)) this.#programs.set(record.sequence, { key: fileKey(record.file), content });
+    else this.#bySequence.set(record.sequence, content);
+  }
+
+  #fresh(record: FileRecord, path: string): Content {
+    const { file, held } = record;
+    const reason = this.obstacle(record, path);
+    const remote = isRemote(file);
+    // What a FUSE server calls the size of its file need not be what it lets us read.
+    const settled = reason !== undefined ? this.unknown(reason) : file.size === 0n && !remote ? this.#empty : undefined;
+    if (settled || held < 0) {
+      if (held >= 0) this.closeDescriptor(held);
+      if (settled) return settled;
+      this.#reportGap("unreadable-file", record.process, path);
+      return this.unknown("unreadable");
+    }
+    const inode = this.#inode(fileKey(file));
+    const { cached } = inode;
+    if (
+      cached &&
+      cached.generation === inode.generation &&
+      !inode.mapped &&
+      isSameFileState(cached.file, file) &&
+      isKnown(cached.content)
+    ) {
+      this.closeDescriptor(held);
+      return cached.content;
+    }
+    const content = pendingContent(file.size);
+    if (!remote && !inode.mapped && record.timeNs - file.ctimeNs > settledAfterNs) {
+      inode.cached = { file, generation: inode.generation, content };
+    }
+    if (remote) this.#reportGap("remote-file-system", record.process, path);
+    this.#digest(record, content, inode, path, remote);
+    return content;
+  }
+
+  #digest(record: FileRecord, content: Content, inode: Inode, path: string, remote: boolean): void {
+    const { file, held } = record;
+    const { generation } = inode;
+    const expected = { size: file.size, mtimeNs: file.mtimeNs };
+    this.digester.digest({ descriptor: held, expected }, { bytes: Number(file.size), remote }, result => {
+      this.closeDescriptor(held);
+      // Its mtime may have been set back by the one who wrote: then only ctime tells. A rename or chmod moves ctime too,
+      // so it counts only where this build has opened the file for writing or set its times meanwhile.
+      const rewritten = result.kind === "digest" && result.state.ctimeNs !== file.ctimeNs && inode.generation !== generation;
+      this.settle(content, rewritten ? { id: result.id, kind: "changed" } : result, record.process, path);
+    });
+  }
+
+  /** Fills in what a thread has found. */
+  settle(content: Content, result: DigestResult, process: number, path: string): void {
+    switch (result.kind) {
+      case "digest":
+        content.digests = this.digestSet(result.values);
+        content.size = result.state.size;
+        return;
+      case "changed":
+      case "unchanged":
+        content.reason = "changed-while-read";
+        this.#reportGap("changed-while-read", process, path);
+        return;
+      case "gone":
+        content.reason = "gone";
+        this.#reportGap("unverified-content", process, path);
+        return;
+      case "unreadable":
+        content.reason = "unreadable";
+        this.#reportGap("unreadable-file", process, `${path} (${result.code})`);
+    }
+  }
+
+  #inode(key: string): Inode {
+    let inode = this.#inodes.get(key);
+    if (!inode) {
+      inode = { generation: 0, mapped: false, cached: undefined };
+      this.#inodes.set(key, inode);
+    }
+    return inode;
+  }
+}
+
+function isSameFileState(a: FileIdentity, b: FileIdentity): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+}
+
+function emptyDigests(hashes: readonly HashName[]): DigestSet {
+  const set: DigestSet = {};
+  for (const hash of hashes) {
+    const git = hash.startsWith("gitoid:");
+    const algorithm = hash.endsWith("sha1") ? "sha1" : "sha256";
+    const hex = new Bun.CryptoHasher(algorithm).update(git ? "blob 0\0" : "").digest("hex");
+    set[hash] = git ? `gitoid:blob:${algorithm}:${hex}` : hex;
+  }
+  return Object.freeze(set);
+}

@@ -1,0 +1,388 @@
+// Observer of files: which process opened what, with which content, and what it left behind.
+//
+// The rules stand in docs/command-run.md: readers get the content at their open, writers the content that they left.
+// What is long-lived and large is kept once: paths are interned, contents shared.
+import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
+import { type Content, type Contents, type FileRecord, isKnown, isSameContent } from "./contents.ts";
+import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
+import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
+import type { ReportGap } from "./gaps.ts";
+import type { DigestSet, FileOps, UnhashedReason } from "./observation.ts";
+import { type Writer, WrittenFiles } from "./written-files.ts";
+
+/** What one process did with files: its part of a ProcessObservation. */
+export interface FileFacts {
+  openedFiles: Map<string, DigestSet>;
+  writtenDigests: Map<string, DigestSet>;
+  fileVersions: Map<string, DigestSet[]>;
+  unhashedOpens: { path: string; reason: UnhashedReason }[];
+  fileOps: FileOps;
+}
+
+interface ProcessFiles {
+  /**
+   * What its opens found, by the path it saw, in the order of the first opens. Nearly always one content: an array only
+   * where there were several, and where it was opened for writing only (then an empty one).
+   */
+  reads: Map<string, Content | Content[]>;
+  /** By the path at the first open for writing. */
+  writers: Map<string, Writer[]>;
+  root: string;
+  ops: FileOps | undefined;
+  parent: number;
+  /** Sequence number of its creation. */
+  created: number;
+  children: number[];
+  alive: boolean;
+}
+
+/** Contents of one path in one process. Beyond it equal neighbours are folded; what is still more is a gap. */
+const versionsMax = 10_000;
+/** fileOps of the whole run. */
+const operationsMax = 4_000_000;
+
+export interface FilesOptions {
+  contents: Contents;
+  reportGap: ReportGap;
+  keptMax?: number;
+}
+
+export class Files {
+  readonly #contents: Contents;
+  readonly #reportGap: ReportGap;
+  readonly #written: WrittenFiles;
+  readonly #processes: (ProcessFiles | undefined)[] = [];
+  readonly #paths = new Map<string, string>();
+  readonly #changes: NameChanges;
+  #operations = 0;
+  failedOpens = 0;
+  largestRead: { path: string; bytes: bigint } | undefined;
+
+  constructor(options: FilesOptions) {
+    this.#contents = options.contents;
+    this.#reportGap = options.reportGap;
+    const { contents, reportGap, keptMax } = options;
+    const hasHeirs = (process: number, sequence: number) => this.#hasHeirs(process, sequence);
+    this.#written = new WrittenFiles({ contents, reportGap, hasHeirs, ...(keptMax === undefined ? {} : { keptMax }) });
+    this.#changes = this.#nameChanges();
+  }
+
+  onProcess(event: ProcessEvent): void {
+    const process = this.#process(event.process);
+    process.parent = event.parent;
+    process.created = event.sequence;
+    if (event.parent === 0) return;
+    const parent = this.#process(event.parent);
+    parent.children.push(event.process);
+    process.root = parent.root;
+  }
+
+  onExit(event: ExitEvent): void {
+    this.#process(event.process).alive = false;
+    this.#written.ended(event.process);
+  }
+
+  onOpen(event: OpenEvent): void {
+    if (event.descriptor < 0) {
+      this.failedOpens++;
+      return;
+    }
+    const process = this.#process(event.process);
+    process.root = event.root;
+    const path = this.#intern(belowRoot(event.path, event.root));
+    this.#opened(process, event, path, Number(event.flags), event.header.deleted);
+  }
+
+  onInherited(event: InheritedEvent): void {
+    if (!isRegular(event.file)) {
+      if (event.held >= 0) this.#contents.closeDescriptor(event.held);
+      return; // sockets are the network's; terminals, pipes and devices are no files of the build
+    }
+    const path = this.#intern(event.path);
+    this.#opened(this.#process(event.process), event, path, Number(event.flags), event.header.deleted);
+  }
+
+  onSyscall(event: SyscallEvent): void {
+    if (event.name === "mmap" || event.name === "mmap2") {
+      this.#mapped(event);
+    } else if (isFileOperation(event.name)) {
+      const process = this.#process(event.process);
+      if (++this.#operations > operationsMax) {
+        this.#reportGap("limit", event.process, "fileOps");
+        applyFileOperation(event, emptyFileOps, this.#changes);
+        return;
+      }
+      applyFileOperation(
+        event,
+        () => {
+          process.ops ??= emptyFileOps();
+          return process.ops;
+        },
+        this.#changes,
+      );
+    } else if (event.result < 0n && (event.name.startsWith("open") || event.name === "creat")) {
+      this.failedOpens++;
+    }
+  }
+
+  /** After the last event: digests what is still open and waits for all digests. */
+  async finish(): Promise<void> {
+    const { digester } = this.#contents;
+    this.#written.endAll();
+    await digester.idle();
+    this.#written.recheckInherited();
+    await digester.idle();
+  }
+
+  /** Only after `finish`. */
+  factsOf(serial: number): FileFacts {
+    const process = this.#process(serial);
+    const facts: FileFacts = {
+      openedFiles: new Map(),
+      writtenDigests: new Map(),
+      fileVersions: new Map(),
+      unhashedOpens: [],
+      fileOps: process.ops ?? emptyFileOps(),
+    };
+    const written = this.#writtenByName(process, facts);
+    for (const path of process.reads.keys()) this.#pathFacts(process, path, written, facts);
+    for (const [path, contents] of written) if (!process.reads.has(path)) this.#versions(path, contents, facts);
+    return facts;
+  }
+
+  #pathFacts(process: ProcessFiles, path: string, written: Map<string, Content[]>, facts: FileFacts): void {
+    const reads = asList(process.reads.get(path));
+    const left = (process.writers.get(path) ?? []).map(writer => writer.left ?? this.#contents.unknown("gone"));
+    const all = [...reads, ...left];
+    facts.openedFiles.set(path, all.find(isKnown)?.digests ?? {});
+    const reasons = new Set<UnhashedReason>();
+    for (const { reason } of all) {
+      if (reason === undefined || reasons.has(reason)) continue;
+      reasons.add(reason);
+      facts.unhashedOpens.push({ path, reason });
+    }
+    for (const { size, reason } of reads) {
+      if (reason === undefined && size > (this.largestRead?.bytes ?? 0n)) this.largestRead = { path, bytes: size };
+    }
+    this.#versions(path, [...reads, ...(written.get(path) ?? left)], facts);
+  }
+
+  #versions(path: string, contents: readonly Content[], facts: FileFacts): void {
+    const distinct: Content[] = [];
+    for (const content of contents) {
+      const last = distinct.at(-1);
+      if (isKnown(content) && !(last && isSameContent(last, content))) distinct.push(content);
+    }
+    if (distinct.length > 1)
+      facts.fileVersions.set(
+        path,
+        distinct.map(content => content.digests),
+      );
+  }
+
+  /** What the process left behind, by final names, and `fileOps.writes`. */
+  #writtenByName(process: ProcessFiles, facts: FileFacts): Map<string, Content[]> {
+    const byName = new Map<string, Content[]>();
+    const { names } = this.#written;
+    const writers = [...process.writers.values()].flat();
+    // Where two files have had the same name the one that has it now comes last.
+    writers.sort((a, b) => names.of(a.file).length - names.of(b.file).length || compare(a.timeNs, b.timeNs));
+    for (const { file, left, sizeBefore, timeNs: time } of writers) {
+      const current = names.of(file);
+      const finalNames = (current.length > 0 ? current : [names.last(file)]).map(name => belowRoot(name, process.root));
+      const grown = left && isKnown(left) ? left.size - sizeBefore : 0n;
+      facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(grown > 0n ? grown : 0n), time });
+      if (!left || !isKnown(left)) continue;
+      for (const name of finalNames) {
+        facts.writtenDigests.set(name, left.digests);
+        const contents = byName.get(name);
+        if (contents) contents.push(left);
+        else byName.set(name, [left]);
+      }
+    }
+    facts.fileOps.writes.sort((a, b) => compare(a.time, b.time));
+    return byName;
+  }
+
+  #opened(process: ProcessFiles, event: OpenEvent | InheritedEvent, path: string, flags: number, nameless: boolean): void {
+    const regular = isRegular(event.file);
+    if (regular && opensForWriting(flags)) {
+      this.#openedForWriting(process, event, path, flags, nameless);
+      return;
+    }
+    const content = this.#contents.asOpened(event, event.path);
+    if (regular && isKnown(content)) this.#written.openedForReading(fileKey(event.file), content);
+    this.#addRead(process, event.process, path, content);
+  }
+
+  #openedForWriting(
+    process: ProcessFiles,
+    event: (OpenEvent | InheritedEvent) & FileRecord,
+    path: string,
+    flags: number,
+    nameless: boolean,
+  ): void {
+    const obstacle = this.#contents.obstacle(event, event.path);
+    this.#contents.writerOpened(event);
+    if (obstacle !== undefined) {
+      if (event.held >= 0) this.#contents.closeDescriptor(event.held);
+      this.#addRead(process, event.process, path, this.#contents.unknown(obstacle));
+      return;
+    }
+    this.#addWriter(process, path, {
+      sequence: event.sequence,
+      process: event.process,
+      timeNs: event.timeNs,
+      file: event.file,
+      path: event.path,
+      truncated: truncates(flags),
+      held: event.held,
+      nameless,
+    });
+  }
+
+  #addWriter(process: ProcessFiles, path: string, open: Parameters<WrittenFiles["opened"]>[0]): void {
+    if (!process.reads.has(path)) process.reads.set(path, []);
+    const writers = process.writers.get(path);
+    const file = this.#written.get(open.file);
+    const earlier = writers?.find(writer => writer.file === file) ?? file?.live.get(open.process);
+    const writer = this.#written.opened(open, earlier);
+    if (writer === earlier && writers?.includes(writer)) return;
+    if (writers) writers.push(writer);
+    else process.writers.set(path, [writer]);
+  }
+
+  #addRead(process: ProcessFiles, serial: number, path: string, content: Content): void {
+    const known = process.reads.get(path);
+    if (known === content) return;
+    if (known === undefined) {
+      process.reads.set(path, content);
+      return;
+    }
+    if (!Array.isArray(known)) {
+      process.reads.set(path, [known, content]);
+      return;
+    }
+    if (known.at(-1) === content) return;
+    if (known.length >= versionsMax) foldVersions(known);
+    if (known.length >= versionsMax) this.#reportGap("limit", serial, `contents of ${path}`);
+    else known.push(content);
+  }
+
+  /** A shared map that can be written: stores through it leave no trace in ctime. */
+  #mapped(event: SyscallEvent): void {
+    const PROT_WRITE = 2n;
+    const mapTypes = 3n;
+    const MAP_PRIVATE = 2n;
+    const [, , protection = 0n, flags = 0n] = event.arguments;
+    if (event.result < 0n && event.result >= -4095n) return;
+    if ((protection & PROT_WRITE) === 0n || (flags & mapTypes) === MAP_PRIVATE) return;
+    for (const item of event.items) if (item.kind === "descriptor") this.#contents.mapped(item.file);
+  }
+
+  #nameChanges(): NameChanges {
+    const written = this.#written;
+    const { names } = written;
+    const at = (file: FileIdentity | undefined) => (file ? written.get(file) : undefined);
+    const dropped = (file: ReturnType<typeof names.unlink>) => {
+      if (file) written.removed(file);
+    };
+    return {
+      renamed: (oldPath, newPath, file) => {
+        if (file && isDirectory(file)) names.moveBelow([[oldPath, newPath]]);
+        else dropped(names.rename(oldPath, newPath, at(file)));
+      },
+      exchanged: (a, b) => names.exchange(a, b),
+      linked: (path, file, oldPath) => {
+        const linked = at(file) ?? names.at(oldPath);
+        if (linked) names.link(linked, path);
+      },
+      removed: (path, file) => {
+        const gone = names.unlink(path);
+        // It still has links that we have not seen being made.
+        if (gone && !(file && file.links > 1)) dropped(gone);
+      },
+      truncated: (event, path, file) => {
+        const process = this.#process(event.process);
+        this.#contents.touched(file);
+        const shown = this.#intern(belowRoot(path, process.root));
+        const { sequence, timeNs } = event;
+        const open = { sequence, process: event.process, timeNs, file, path, truncated: true, held: -1, nameless: false };
+        if (isRegular(file)) this.#addWriter(process, shown, open);
+      },
+      timesSet: file => this.#contents.touched(file),
+    };
+  }
+
+  /** A living descendant that was created after the open has inherited the descriptor, as far as we can know. */
+  #hasHeirs(serial: number, sequence: number): boolean {
+    const pending = [serial];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      for (const child of this.#process(next).children) {
+        const { alive, created } = this.#process(child);
+        if (created < sequence) continue;
+        if (alive) return true;
+        pending.push(child);
+      }
+    }
+    return false;
+  }
+
+  #process(serial: number): ProcessFiles {
+    let process = this.#processes[serial];
+    if (!process) {
+      process = {
+        reads: new Map(),
+        writers: new Map(),
+        root: "",
+        ops: undefined,
+        parent: 0,
+        created: 0,
+        children: [],
+        alive: true,
+      };
+      this.#processes[serial] = process;
+    }
+    return process;
+  }
+
+  #intern(path: string): string {
+    const known = this.#paths.get(path);
+    if (known !== undefined) return known;
+    this.#paths.set(path, path);
+    return path;
+  }
+
+  get uniquePaths(): number {
+    return this.#paths.size;
+  }
+
+  /** The path that most processes have opened. */
+  mostOpened(): { path: string; count: number } | undefined {
+    const counts = new Map<string, number>();
+    for (const process of this.#processes)
+      for (const path of process?.reads.keys() ?? []) counts.set(path, (counts.get(path) ?? 0) + 1);
+    let most: { path: string; count: number } | undefined;
+    for (const [path, count] of counts) if (!most || count > most.count) most = { path, count };
+    return most;
+  }
+}
+
+const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function asList(contents: Content | Content[] | undefined): Content[] {
+  if (contents === undefined) return [];
+  return Array.isArray(contents) ? contents : [contents];
+}
+
+/** Equal neighbours say nothing new. Those whose digest is not there yet stay. */
+function foldVersions(contents: Content[]): void {
+  let kept = 0;
+  for (const content of contents) {
+    const last = kept > 0 ? contents[kept - 1] : undefined;
+    const settled = last && Object.keys(last.digests).length > 0 && Object.keys(content.digests).length > 0;
+    if (settled && isSameContent(last, content)) continue;
+    contents[kept++] = content;
+  }
+  contents.length = kept;
+}

@@ -1,0 +1,213 @@
+// Observer of processes: who created whom, what each ran, how each ended.
+//
+// A process that has forked and not called exec runs its parent's image: it shows program, argv and digests of its
+// parent as they were at the fork.
+import type { CommandEndEvent, ExecEvent, ExitEvent, ProcessEvent } from "../native/events.ts";
+import type { Content, Contents, FileRecord } from "./contents.ts";
+import { belowRoot, isPseudo, isRegular } from "./file-types.ts";
+import { exitStatus } from "./names.ts";
+import type { DigestSet, EarlierImage } from "./observation.ts";
+
+/** What a process runs; shared with the children that it forks. */
+interface Image {
+  program: string;
+  programContent: Content;
+  executableContent: Content;
+  comm: string;
+  argv: string[];
+  cwd: string;
+  root: string;
+  environment: Uint8Array[];
+  speculationVulnerable: boolean;
+  time: bigint;
+}
+
+interface TracedProcess {
+  serial: number;
+  pid: number;
+  parentPid: number;
+  image: Image | undefined;
+  /** Its own earlier ones: what it has inherited by fork is not among them. */
+  earlier: Image[];
+  ownsImage: boolean;
+  startTime: bigint;
+  endTime: bigint | undefined;
+  exitCode: number;
+  exitSignal: string | undefined;
+}
+
+/** Its part of a ProcessObservation. */
+export interface ProcessFacts {
+  serial: number;
+  pid: number;
+  parentPid: number;
+  program?: string;
+  programDigest?: DigestSet;
+  comm?: string;
+  argv?: string[];
+  executableDigest?: DigestSet;
+  cwd?: string;
+  root?: string;
+  environment?: Uint8Array[];
+  speculationVulnerable?: boolean;
+  images: EarlierImage[];
+  startTime: bigint;
+  endTime?: bigint;
+  exitCode: number;
+  exitSignal?: string;
+}
+
+/** Earlier images of one process: a loop of exec is as long as somebody likes. */
+const imagesMax = 10_000;
+
+export interface ProcessesOptions {
+  contents: Contents;
+  /** The command's parent in the record. */
+  frontEndPid: number;
+  keepEnvironments: boolean;
+  reportLimit: (process: number, what: string) => void;
+}
+
+export class Processes {
+  readonly #options: ProcessesOptions;
+  /** By serial; serials are given in the order of creation. */
+  readonly #processes: (TracedProcess | undefined)[] = [];
+  /** Variables repeat in every process of a build: one copy of each. */
+  readonly #variables = new Map<string, Uint8Array>();
+  execs = 0;
+
+  constructor(options: ProcessesOptions) {
+    this.#options = options;
+  }
+
+  onProcess(event: ProcessEvent): void {
+    const parent = event.parent === 0 ? undefined : this.#processes[event.parent];
+    this.#processes[event.process] = {
+      serial: event.process,
+      pid: event.pid,
+      parentPid: event.parent === 0 ? this.#options.frontEndPid : (parent?.pid ?? event.parentPid),
+      image: parent?.image,
+      earlier: [],
+      ownsImage: false,
+      startTime: event.timeNs,
+      endTime: undefined,
+      exitCode: 0,
+      exitSignal: undefined,
+    };
+  }
+
+  onExec(event: ExecEvent): void {
+    this.execs++;
+    const process = this.#processes[event.process];
+    const image = this.#image(event);
+    if (!process) throw new Error(`exec of process ${event.process}, which was never created`);
+    if (process.image && process.ownsImage) {
+      if (process.earlier.length < imagesMax) process.earlier.push(process.image);
+      else this.#options.reportLimit(event.process, "images");
+    }
+    process.image = image;
+    process.ownsImage = true;
+  }
+
+  onExit(event: ExitEvent): void {
+    const process = this.#processes[event.process];
+    if (!process) throw new Error(`exit of process ${event.process}, which was never created`);
+    const { code, signal } = exitStatus(event.status);
+    process.endTime = event.timeNs;
+    process.exitCode = code;
+    process.exitSignal = signal;
+  }
+
+  /** The command's own exit record says the same; it is the only one where the tracer lost the process to a group kill. */
+  onCommandEnd(event: CommandEndEvent): void {
+    const process = this.#processes[event.process];
+    if (!process || process.endTime !== undefined) return;
+    const { code, signal } = exitStatus(event.status);
+    process.exitCode = code;
+    process.exitSignal = signal;
+  }
+
+  pidOf(serial: number): number | undefined {
+    return this.#processes[serial]?.pid;
+  }
+
+  /** In the order of creation. Only when all digests are there. */
+  *facts(): Generator<ProcessFacts> {
+    for (const process of this.#processes) if (process) yield factsOf(process);
+  }
+
+  #image(event: ExecEvent): Image {
+    const { contents } = this.#options;
+    const { sequence, process, timeNs, root } = event;
+    const executable: FileRecord = {
+      sequence,
+      process,
+      timeNs,
+      file: event.executable,
+      held: event.executableHeld,
+      notHeld: event.executableNotHeld,
+      content: event.executableContent,
+    };
+    const program: FileRecord = {
+      sequence,
+      process,
+      timeNs,
+      file: event.program,
+      held: event.programHeld,
+      notHeld: event.programNotHeld,
+      content: event.programContent,
+    };
+    const executableContent = contents.asOpened(executable, event.executablePath);
+    const isSameFile = event.program.device === event.executable.device && event.program.inode === event.executable.inode;
+    if (isSameFile && event.programHeld >= 0) contents.closeDescriptor(event.programHeld);
+    return {
+      program: belowRoot(event.programPath === "" ? event.executablePath : event.programPath, root),
+      programContent: isSameFile ? executableContent : this.#programContent(program, event.programPath),
+      executableContent,
+      comm: event.comm,
+      argv: event.argv,
+      cwd: belowRoot(event.cwd, root),
+      root,
+      environment: this.#options.keepEnvironments ? this.#interned(event.environment) : [],
+      speculationVulnerable: event.speculationVulnerable,
+      time: timeNs,
+    };
+  }
+
+  /** `/proc/self/fd/N` and the like name no file of their own: the kernel's is what counts. */
+  #programContent(record: FileRecord, path: string): Content {
+    const { contents } = this.#options;
+    if (record.held < 0 && record.notHeld !== "known_content" && (!isRegular(record.file) || isPseudo(record.file))) {
+      return contents.unknown("gone");
+    }
+    return contents.asOpened(record, path);
+  }
+
+  #interned(environment: Uint8Array[]): Uint8Array[] {
+    return environment.map(variable => {
+      const key = Buffer.from(variable.buffer, variable.byteOffset, variable.byteLength).toString("latin1");
+      const known = this.#variables.get(key);
+      if (known) return known;
+      this.#variables.set(key, variable);
+      return variable;
+    });
+  }
+}
+
+function factsOf(process: TracedProcess): ProcessFacts {
+  const { serial, pid, parentPid, image, startTime, endTime, exitCode, exitSignal } = process;
+  const facts: ProcessFacts = { serial, pid, parentPid, images: process.earlier.map(earlierImage), startTime, exitCode };
+  if (endTime !== undefined) facts.endTime = endTime;
+  if (exitSignal !== undefined) facts.exitSignal = exitSignal;
+  if (!image) return facts;
+  const { program, comm, argv, cwd, environment, speculationVulnerable } = image;
+  Object.assign(facts, { program, comm, argv, cwd, environment, speculationVulnerable });
+  facts.programDigest = image.programContent.digests;
+  facts.executableDigest = image.executableContent.digests;
+  if (image.root !== "") facts.root = image.root;
+  return facts;
+}
+
+function earlierImage({ program, argv, executableContent, time }: Image): EarlierImage {
+  return { program, argv, executableDigest: executableContent.digests, time };
+}

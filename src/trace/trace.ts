@@ -1,0 +1,163 @@
+// One traced run: gives every event, in order, to the observers, and at the end puts what they know together. Observers
+// do not know each other; what two of them need is passed in here.
+import type { Event } from "../native/events.ts";
+import { Gaps } from "./completeness.ts";
+import { Contents } from "./contents.ts";
+import type { HashName } from "./digest-file.ts";
+import { Digester } from "./digester.ts";
+import { Files } from "./files.ts";
+import { Network } from "./network.ts";
+import type { Hex, ProcessObservation, TraceObservation } from "./observation.ts";
+import { Processes } from "./processes.ts";
+import { Syscalls } from "./syscalls.ts";
+
+export type { HashName } from "./digest-file.ts";
+
+export interface TraceOptions {
+  hashes: readonly HashName[];
+  /** Closes a descriptor that the tracer has handed over, and lets the tracer know. */
+  closeDescriptor: (descriptor: number) => void;
+  /** What the record says about the tracer. */
+  kernelRelease: string;
+  ignoredSyscalls: Hex;
+  /** Parent of the command in the record. */
+  frontEndPid: number;
+  /** Environments are large, and only the environment attestor's run records them. */
+  keepEnvironments?: boolean;
+  /** For tests. */
+  limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number };
+}
+
+/** What the trace needs to know about the end of the run. */
+export interface TraceOutcome {
+  features: readonly string[];
+  survivorsKilled: number;
+  /** Name of the signal that we were sent. */
+  interrupted?: string | undefined;
+}
+
+export class Trace {
+  readonly #options: TraceOptions;
+  readonly #gaps = new Gaps();
+  readonly #digester: Digester;
+  readonly #processes: Processes;
+  readonly #files: Files;
+  readonly #syscalls: Syscalls;
+  readonly #network: Network;
+  #survivors = 0;
+
+  constructor(options: TraceOptions) {
+    this.#options = options;
+    const { hashes, closeDescriptor, frontEndPid, limits = {} } = options;
+    const { keptMax, ...digesterLimits } = limits;
+    const reportGap = this.#gaps.report;
+    const reportLimit = (process: number, what: string) => reportGap("limit", process, what);
+    const pidOf = (process: number) => this.#processes.pidOf(process);
+    this.#digester = new Digester({ hashes, ...digesterLimits });
+    const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
+    this.#files = new Files({ contents, reportGap, ...(keptMax === undefined ? {} : { keptMax }) });
+    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments: options.keepEnvironments ?? true, reportLimit });
+    this.#syscalls = new Syscalls({ reportLimit, pidOf });
+    this.#network = new Network({ reportLimit });
+  }
+
+  onEvent(event: Event): void {
+    if (event.header.truncated || event.header.unreadable) this.#gaps.onFlags(event);
+    switch (event.kind) {
+      case "open":
+        this.#files.onOpen(event);
+        this.#syscalls.onOpen(event);
+        return;
+      case "syscall":
+        this.#files.onSyscall(event);
+        this.#syscalls.onSyscall(event);
+        this.#network.onSyscall(event);
+        return;
+      case "process":
+        this.#processes.onProcess(event);
+        this.#files.onProcess(event);
+        return;
+      case "exec":
+        this.#processes.onExec(event);
+        return;
+      case "exit":
+        this.#processes.onExit(event);
+        this.#files.onExit(event);
+        return;
+      case "inherited":
+        this.#files.onInherited(event);
+        this.#syscalls.onInherited(event);
+        this.#network.onInherited(event);
+        return;
+      case "gap":
+        if (event.gap === "survivor_killed") this.#survivors++;
+        this.#gaps.onGap(event);
+        return;
+      case "command_end":
+        this.#processes.onCommandEnd(event);
+    }
+  }
+
+  /** After the last event. Throws if digests were lost: then there is nothing to sign. */
+  async finish(outcome: TraceOutcome): Promise<TraceObservation> {
+    try {
+      await this.#files.finish();
+    } finally {
+      this.#digester[Symbol.dispose]();
+    }
+    for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
+    if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
+    const processes = [...this.#processes.facts()].map(
+      (facts): ProcessObservation => ({
+        ...facts,
+        ...this.#files.factsOf(facts.serial),
+        network: this.#network.factsOf(facts.serial),
+        syscallEvents: this.#syscalls.eventsOf(facts.serial),
+      }),
+    );
+    const { kernelRelease: kernel, ignoredSyscalls } = this.#options;
+    const features = [...outcome.features];
+    const tracer = { mode: "ptrace", kernel, privileged: features.includes("privileged"), features, ignoredSyscalls };
+    const pidOf = (process: number) => this.#processes.pidOf(process);
+    return {
+      processes,
+      completeness: this.#gaps.finish(tracer, pidOf),
+      totals: this.#totals(processes),
+      outliers: this.#outliers(),
+      diagnostics: { unhashedOpensTotal: sum(processes, process => process.unhashedOpens.length) },
+      failedOpens: this.#files.failedOpens,
+    };
+  }
+
+  #totals(processes: readonly ProcessObservation[]): Record<string, number> {
+    return {
+      processes: processes.length,
+      uniquePaths: this.#files.uniquePaths,
+      reads: sum(processes, ({ openedFiles }) => openedFiles.size),
+      writes: sum(processes, ({ fileOps }) => fileOps.writes.length),
+      renames: sum(processes, ({ fileOps }) => fileOps.renames.length),
+      deletes: sum(processes, ({ fileOps }) => fileOps.deletes.length),
+      execs: this.#processes.execs,
+      netEvents: this.#network.events,
+    };
+  }
+
+  #outliers(): TraceObservation["outliers"] {
+    const outliers: TraceObservation["outliers"] = { suspiciousOps: {} };
+    const { largestRead } = this.#files;
+    const mostOpened = this.#files.mostOpened();
+    if (largestRead) outliers.largestRead = largestRead;
+    if (mostOpened) outliers.mostOpened = mostOpened;
+    for (const [name, count] of this.#syscalls.counts()) if (suspiciousNames.has(name)) outliers.suspiciousOps[name] = count;
+    return outliers;
+  }
+}
+
+/** The calls that wire-formats 3.4 counts under this name. */
+const suspiciousNames: ReadonlySet<string> = new Set(
+  "ptrace mount memfd_create prctl setsid setns init_module finit_module clone clone3 mprotect kexec_load".split(" "),
+);
+
+function sum(processes: readonly ProcessObservation[], of: (process: ProcessObservation) => number): number {
+  return processes.reduce((total, process) => total + of(process), 0);
+}
