@@ -1,0 +1,263 @@
+// JSON: what we write is exact, what we read is what Go reads, and what we wrote prints back.
+import { describe, expect, test } from "bun:test";
+import { encodeJson, JsonError, type JsonValue, omitUndefined } from "../src/attestation/json.ts";
+import { parseDepthMax, parseJson, pickFields } from "../src/attestation/json-parse.ts";
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
+const parse = (json: string | Uint8Array, strict = false) => parseJson(Buffer.from(json as string), { strict });
+
+describe("encode", () => {
+  const rows: [string, JsonValue, string][] = [
+    ["scalars", [null, true, false, 0, -1, "a"], '[null,true,false,0,-1,"a"]'],
+    ["the largest exact number", Number.MAX_SAFE_INTEGER, "9007199254740991"],
+    ["64 bits", 18_446_744_073_709_551_615n, "18446744073709551615"],
+    ["a negative bigint", -9_223_372_036_854_775_808n, "-9223372036854775808"],
+    ["minus zero", -0, "0"],
+    ["empty containers", { a: [], b: {}, c: new Map() }, '{"a":[],"b":{},"c":{}}'],
+    ["keys in the order given", { z: 1, a: 2 }, '{"z":1,"a":2}'],
+    [
+      "a Map keeps names that an object would sort or swallow",
+      new Map([
+        ["z", 1],
+        ["7", 2],
+        ["__proto__", 3],
+      ]),
+      '{"z":1,"7":2,"__proto__":3}',
+    ],
+    ["controls and quotes", '"\\\n\u0000', '"\\"\\\\\\n\\u0000"'],
+    ["text outside of ASCII as it is", "ü☃😀\u2028", '"ü☃😀\u2028"'],
+  ];
+  test.each(rows)("%s", (_, value, expected) => {
+    expect(text(encodeJson(value))).toBe(expected);
+  });
+
+  const refused: [string, unknown][] = [
+    ["a fraction", 0.5],
+    ["a number that may have been rounded", 2 ** 53],
+    ["not a number", Number.NaN],
+    ["infinity", Number.POSITIVE_INFINITY],
+    ["a lone surrogate", "\ud800"],
+    ["a lone surrogate in a key", { "\udc00": 1 }],
+    ["undefined in an object", { a: undefined }],
+    ["undefined", undefined],
+    ["a function", () => 1],
+  ];
+  test.each(refused)("refuses %s", (_, value) => {
+    expect(() => encodeJson(value as JsonValue)).toThrow(JsonError);
+  });
+
+  test("refuses what is nested too deep", () => {
+    let value: JsonValue = [];
+    for (let depth = 0; depth < 2000; depth++) value = [value];
+    expect(() => encodeJson(value)).toThrow(JsonError);
+  });
+
+  test("a text longer than a piece", () => {
+    const long = "ü".repeat(3_000_000);
+    expect(text(encodeJson([long, long]))).toBe(JSON.stringify([long, long]));
+  });
+
+  test("omitUndefined leaves out what is undefined, and nothing else", () => {
+    expect(text(encodeJson(omitUndefined({ a: undefined, b: null, c: 0, d: "" })))).toBe('{"b":null,"c":0,"d":""}');
+  });
+});
+
+describe("parse", () => {
+  const rows: [string, string, JsonValue][] = [
+    ["space around everything", ' \t\r\n{ "a" : [ 1 , 2 ] } \n', { a: [1, 2] }],
+    [
+      "integers stay exact",
+      "[9007199254740993,-18446744073709551616,9007199254740991]",
+      [9_007_199_254_740_993n, -18_446_744_073_709_551_616n, Number.MAX_SAFE_INTEGER],
+    ],
+    ["fractions and exponents", "[0.5,1e3,-2.5E-1]", [0.5, 1000, -0.25]],
+    ["escapes", '"\\u00fc\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\"\\\\"', 'ü😀/\b\f\n\r\t"\\'],
+    ["an escaped backslash before a quote", '"\\\\"', "\\"],
+    ["the last of two equal keys", '{"a":1,"a":2}', { a: 2 }],
+    ["a lone surrogate", '"\\ud800x"', "\ufffdx"],
+  ];
+  test.each(rows)("%s", (_, json, expected) => {
+    expect(Bun.deepEquals(parse(json), expected)).toBe(true);
+  });
+
+  test("__proto__ is a key like any other", () => {
+    const value = parse('{"__proto__":{"polluted":1}}');
+    expect(Object.keys(value as object)).toEqual(["__proto__"]);
+    expect(({} as { polluted?: number }).polluted).toBeUndefined();
+    expect(text(encodeJson(value))).toBe('{"__proto__":{"polluted":1}}');
+  });
+
+  const refused: [string, string | Uint8Array][] = [
+    ["nothing", ""],
+    ["a word", "nul"],
+    ["a word and more", "nullx"],
+    ["two values", "1 2"],
+    ["a byte order mark", "\ufeff1"],
+    ["a leading zero", "[01]"],
+    ["a plus", "[+1]"],
+    ["a point without digits", "[1.]"],
+    ["an exponent without digits", "[1e]"],
+    ["a minus alone", "[-]"],
+    ["hexadecimal", "[0x1]"],
+    ["not a number", "[NaN]"],
+    ["a number of 1001 digits", `[${"1".repeat(1001)}]`],
+    ["single quotes", "['a']"],
+    ["a comma too many in a list", "[1,]"],
+    ["a comma too many in an object", '{"a":1,}'],
+    ["no comma", "[1 2]"],
+    ["a key without quotes", "{a:1}"],
+    ["a key without a value", '{"a"}'],
+    ["a number as key", "{1:1}"],
+    ["an object that does not end", '{"a":1'],
+    ["a list that does not end", "[1"],
+    ["a list that ends as an object", "[1}"],
+    ["a text that does not end", '"a'],
+    ["a text that ends in its escape", '"a\\'],
+    ["an unknown escape", '"\\x41"'],
+    ["an unknown escape that is a name elsewhere", '"\\constructor"'],
+    ["half of an escape", '"\\u12"'],
+    ["a control character", '"\u0001"'],
+    ["a comment", "/* */1"],
+    ["bytes that are not UTF-8 outside of a text", Buffer.from([0xff])],
+    ["too deep", `${"[".repeat(parseDepthMax + 1)}${"]".repeat(parseDepthMax + 1)}`],
+  ];
+  test.each(refused)("refuses %s", (_, json) => {
+    expect(() => parse(json)).toThrow(JsonError);
+  });
+
+  test("nests as deep as Go does", () => {
+    const json = `${"[".repeat(parseDepthMax)}${"]".repeat(parseDepthMax)}`;
+    expect(Array.isArray(parse(json))).toBe(true);
+    const objects = `${'{"a":'.repeat(parseDepthMax)}1${"}".repeat(parseDepthMax)}`;
+    expect(typeof parse(objects)).toBe("object");
+  });
+
+  const strictlyRefused: [string, string | Uint8Array][] = [
+    ["a key twice", '{"a":1,"a":1}'],
+    ["a lone surrogate", '"\\udc00"'],
+    ["bytes that are not UTF-8", Buffer.from([0x22, 0xc3, 0x28, 0x22])],
+  ];
+  test.each(strictlyRefused)("strict refuses %s, which is read otherwise", (_, json) => {
+    expect(() => parse(json, true)).toThrow(JsonError);
+    expect(() => parse(json)).not.toThrow();
+  });
+
+  test("strict takes a U+FFFD that was written as one", () => {
+    expect(parse('"\ufffd"', true)).toBe("\ufffd");
+  });
+
+  test("errors do not quote", () => {
+    try {
+      parse('{"password":"hunter22" oops}');
+      expect.unreachable();
+    } catch (error) {
+      expect(String(error)).not.toMatch(/hunter22|password|oops/);
+    }
+  });
+});
+
+test("fields are found as Go finds them: whatever their case, the last one", () => {
+  const object = parse('{"Name":1,"NAME":2,"other":3,"\u017ftep":4}');
+  expect(pickFields(object as { [key: string]: JsonValue }, ["name", "step", "absent"])).toEqual({ name: 2, step: 4 });
+});
+
+describe("random values", () => {
+  const seed = Number(process.env.CILOCK_TEST_SEED ?? Date.now() % 1_000_000_007);
+  test(`print and parse to the same bytes, and as JSON.parse reads them (CILOCK_TEST_SEED=${seed})`, () => {
+    const random = generator(seed);
+    for (let round = 0; round < 2000; round++) {
+      const bytes = encodeJson(randomValue(random, 0));
+      expect(text(encodeJson(parseJson(bytes, { strict: true })))).toBe(text(bytes));
+      // JSON.parse rounds what is larger than 2^53: so does this.
+      expect(Bun.deepEquals(rounded(parseJson(bytes)), JSON.parse(text(bytes)))).toBe(true);
+    }
+  });
+
+  test(`damaged, are refused where JSON.parse refuses them (CILOCK_TEST_SEED=${seed})`, () => {
+    const random = generator(seed);
+    for (let round = 0; round < 4000; round++) {
+      const bytes = Buffer.from(encodeJson(randomValue(random, 0)));
+      const characters = '{}[]",:\\u0129eE+-. tfn';
+      bytes[Math.floor(random() * bytes.length)] = characters.charCodeAt(Math.floor(random() * characters.length));
+      const json = bytes.toString();
+      let expected: unknown;
+      let refused = false;
+      try {
+        expected = JSON.parse(json);
+      } catch {
+        refused = true;
+      }
+      if (refused) expect(() => parseJson(bytes)).toThrow(JsonError);
+      else expect(Bun.deepEquals(rounded(parseJson(bytes)), wellFormed(expected))).toBe(true);
+    }
+  });
+});
+
+/** Mulberry32: small, and the same everywhere. */
+function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function randomValue(random: () => number, depth: number): JsonValue {
+  const pick = Math.floor(random() * (depth > 4 ? 6 : 8));
+  const size = Math.floor(random() * 5);
+  switch (pick) {
+    case 0:
+      return null;
+    case 1:
+      return random() < 0.5;
+    case 2:
+      return Math.floor((random() - 0.5) * 2 ** Math.floor(random() * 53));
+    case 3:
+      return BigInt(Number.MAX_SAFE_INTEGER) * BigInt(Math.floor(random() * 1000) + 2) * (random() < 0.5 ? -1n : 1n);
+    case 4:
+    case 5:
+      return randomText(random);
+    case 6:
+      return Array.from({ length: size }, () => randomValue(random, depth + 1));
+    default:
+      // A letter in front: an object moves keys that are integers.
+      return Object.fromEntries(Array.from({ length: size }, () => [`k${randomText(random)}`, randomValue(random, depth + 1)]));
+  }
+}
+
+function randomText(random: () => number): string {
+  const alphabet = [
+    "a",
+    "Z",
+    "0",
+    '"',
+    "\\",
+    "/",
+    "\n",
+    "\u0000",
+    "\u001f",
+    "\u007f",
+    "ü",
+    "\u2028",
+    "\ufffd",
+    "😀",
+    "\u{10ffff}",
+  ];
+  return Array.from({ length: Math.floor(random() * 8) }, () => alphabet[Math.floor(random() * alphabet.length)] ?? "").join("");
+}
+
+function rounded(value: JsonValue): unknown {
+  if (typeof value === "bigint") return Number(value);
+  if (Array.isArray(value)) return value.map(rounded);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, rounded(item)]));
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.toWellFormed(), wellFormed(item)]));
+}
