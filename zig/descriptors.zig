@@ -1,0 +1,430 @@
+//! From a tracee's descriptor to what it is: identity, name, and a read-only descriptor for the front end.
+//!
+//!     tracee's number ──take──▶ ours, for as long as the tracee is stopped ──hold──▶ read-only, for the front end
+//!
+//! `take` is pidfd_getfd, a duplicate: a lock on it would outlive the tracee's close. So the duplicate never leaves this file; what
+//! is handed over is a description of its own, reopened through /proc/self/fd. Where pidfd_getfd is refused (before
+//! Linux 5.6, Docker without SYS_PTRACE), and for threads that may have a table of their own, `take`
+//! opens /proc/TID/fd/N with O_PATH, which opens nothing: no FIFO blocks, no device wakes up.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const known_content = @import("known.zig");
+const sys = @import("sys.zig");
+const Session = @import("session.zig").Session;
+const assert = std.debug.assert;
+
+/// A thread as this file needs it.
+pub const Owner = struct {
+    tid: i32,
+    pid: i32,
+    /// Serial number of the process: a pid can come back.
+    process: u32,
+};
+
+pub const Link = struct {
+    path: []const u8,
+    /// The file has no name any more; `path` was its last one.
+    deleted: bool = false,
+};
+
+pub const Held = struct {
+    descriptor: i32 = -1,
+    not_held: abi.NotHeld = .none,
+    errno: u32 = 0,
+    content: u64 = 0,
+    /// After the record is published: `Known.remember`.
+    may_stand: bool = false,
+};
+
+/// A tracee's descriptor in our table. `close` before the tracee goes on.
+pub const Taken = struct {
+    descriptor: i32,
+    /// Not a duplicate but a reference by O_PATH: F_GETFL says nothing about the tracee's.
+    by_path: bool,
+
+    pub fn close(taken: Taken) void {
+        sys.close(taken.descriptor);
+    }
+};
+
+pub const Descriptors = struct {
+    session: *Session,
+    known: known_content.Known,
+    /// /proc/self/fd: a name below it is half a microsecond cheaper than the whole path.
+    own_links: i32,
+    pidfd_getfd_works: bool,
+    pidfds: [64]Pidfd = @splat(.{}),
+    file_systems: [64]FileSystem = @splat(.{}),
+
+    const Pidfd = struct { process: u32 = 0, descriptor: i32 = -1 };
+    const FileSystem = struct { device: u64 = 0, type: u32 = 0, known: bool = false };
+
+    pub fn init(session: *Session, pidfd_getfd_works: bool) sys.Error!Descriptors {
+        const own_links = switch (sys.open(linux.AT.FDCWD, "/proc/self/fd", .{ .DIRECTORY = true, .CLOEXEC = true })) {
+            .descriptor => |number| number,
+            .failed => return error.NotFound,
+        };
+        return .{
+            .session = session,
+            .known = try .init(),
+            .own_links = own_links,
+            .pidfd_getfd_works = pidfd_getfd_works,
+        };
+    }
+
+    pub fn deinit(descriptors: *Descriptors) void {
+        sys.close(descriptors.own_links);
+        for (descriptors.pidfds) |entry| if (entry.descriptor >= 0) sys.close(entry.descriptor);
+        descriptors.known.deinit();
+    }
+
+    /// A process is gone.
+    pub fn forget(descriptors: *Descriptors, process: u32) void {
+        const entry = &descriptors.pidfds[process % descriptors.pidfds.len];
+        if (entry.process != process or entry.descriptor < 0) return;
+        sys.close(entry.descriptor);
+        entry.* = .{};
+    }
+
+    /// Mounts changed: device numbers of file systems without a disk can come back for another kind.
+    pub fn forgetFileSystems(descriptors: *Descriptors) void {
+        descriptors.file_systems = @splat(.{});
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Taking
+
+    pub fn take(descriptors: *Descriptors, owner: Owner, number: i32) sys.Error!Taken {
+        if (number < 0) return error.BadDescriptor;
+        // A thread can have a descriptor table of its own; its leader's pidfd would show the leader's.
+        if (descriptors.pidfd_getfd_works and owner.tid == owner.pid) {
+            const pidfd = try descriptors.pidfdOf(owner);
+            switch (sys.pidfdGetfd(pidfd, number)) {
+                .descriptor => |copy| return .{ .descriptor = copy, .by_path = false },
+                .failed => |e| switch (e) {
+                    .BADF => return error.BadDescriptor,
+                    .SRCH => return error.TraceeGone,
+                    .MFILE, .NFILE => return error.OutOfDescriptors,
+                    // A process that became non-dumpable, say.
+                    else => {},
+                },
+            }
+        }
+        return takeByPath(owner.tid, number);
+    }
+
+    fn takeByPath(tid: i32, number: i32) sys.Error!Taken {
+        var buffer: [64]u8 = undefined;
+        var at = sys.procPath(&buffer, tid, "fd/").len;
+        at = sys.appendNumber(&buffer, at, @intCast(number));
+        buffer[at] = 0;
+        switch (sys.open(linux.AT.FDCWD, buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true })) {
+            .descriptor => |copy| return .{ .descriptor = copy, .by_path = true },
+            .failed => |e| return switch (e) {
+                .NOENT => error.BadDescriptor,
+                .SRCH => error.TraceeGone,
+                .MFILE, .NFILE => error.OutOfDescriptors,
+                else => error.Denied,
+            },
+        }
+    }
+
+    fn pidfdOf(descriptors: *Descriptors, owner: Owner) sys.Error!i32 {
+        const entry = &descriptors.pidfds[owner.process % descriptors.pidfds.len];
+        if (entry.process == owner.process and entry.descriptor >= 0) return entry.descriptor;
+        const pidfd = try sys.pidfdOpen(owner.pid);
+        if (entry.descriptor >= 0) sys.close(entry.descriptor);
+        entry.* = .{ .process = owner.process, .descriptor = pidfd };
+        return pidfd;
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Identifying
+
+    /// What a descriptor of ours refers to.
+    pub fn identify(descriptors: *Descriptors, descriptor: i32) sys.Error!abi.FileIdentity {
+        var stat: linux.Statx = undefined;
+        const e = sys.statx(descriptor, "", linux.AT.EMPTY_PATH, &stat);
+        if (e != .SUCCESS) return error.BadDescriptor;
+        var file = identityOf(&stat);
+        file.file_system = descriptors.fileSystemOf(file.device, descriptor);
+        return file;
+    }
+
+    /// fstatfs once for each device.
+    fn fileSystemOf(descriptors: *Descriptors, device: u64, descriptor: i32) u32 {
+        const entry = &descriptors.file_systems[@intCast(std.hash.int(device) % descriptors.file_systems.len)];
+        if (entry.known and entry.device == device) return entry.type;
+        const found = sys.fileSystemOf(descriptor) catch return 0;
+        entry.* = .{ .device = device, .type = found, .known = true };
+        return found;
+    }
+
+    /// Its name, as the tracer sees it. A name that is too long for the kernel (a page) is an error.
+    pub fn linkOf(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity, buffer: []u8) sys.Error!Link {
+        var number: [12]u8 = undefined;
+        const end = sys.appendNumber(&number, 0, @intCast(descriptor));
+        number[end] = 0;
+        const path = try sys.readLink(descriptors.own_links, number[0..end :0], buffer);
+        return nameOf(path, file);
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Handing over
+
+    /// A descriptor of `taken` for the front end, or why there is none. Counts it as handed over: the record must follow.
+    pub fn hold(descriptors: *Descriptors, taken: i32, file: *const abi.FileIdentity, options: struct { for_writing: bool }) Held {
+        if (!isRegular(file.mode)) return .{ .not_held = .not_regular };
+        if (isPseudo(file.file_system)) return .{ .not_held = .pseudo_file_system };
+        if (options.for_writing) {
+            descriptors.known.written(file.device, file.inode);
+        } else if (descriptors.known.find(file)) |sequence| {
+            return .{ .not_held = .known_content, .content = sequence };
+        }
+        const copy = switch (reopen(taken)) {
+            .descriptor => |number| number,
+            .failed => |e| return .{ .not_held = .unreadable, .errno = sys.errnoNumber(e) },
+        };
+        const may_stand = !options.for_writing and descriptors.known.mayStand(.{
+            .file = file,
+            .descriptor = copy,
+            .now_ns = @intCast(sys.clockNs(.REALTIME)),
+        });
+        descriptors.session.countHandedOver();
+        return .{ .descriptor = copy, .may_stand = may_stand };
+    }
+};
+
+/// Read-only, by an open file description of its own. Only for regular files: anything else could block or act.
+fn reopen(descriptor: i32) sys.Opened {
+    var buffer: [64]u8 = undefined;
+    var at = sys.append(&buffer, 0, "/proc/self/fd/");
+    at = sys.appendNumber(&buffer, at, @intCast(descriptor));
+    buffer[at] = 0;
+    const path = buffer[0..at :0];
+    var flags: linux.O = .{ .ACCMODE = .RDONLY, .NONBLOCK = true, .NOCTTY = true, .CLOEXEC = true, .NOATIME = true };
+    const quietly = sys.open(linux.AT.FDCWD, path, flags);
+    if (quietly != .failed or quietly.failed != .PERM) return quietly;
+    // Not the owner's, nor ours to leave no trace in its access time.
+    flags.NOATIME = false;
+    return sys.open(linux.AT.FDCWD, path, flags);
+}
+
+/// The flags of a tracee's descriptor.
+pub fn flagsOf(owner: Owner, number: i32, taken: Taken) sys.Error!u64 {
+    if (!taken.by_path) return try sys.fcntl(taken.descriptor, linux.F.GETFL, 0);
+    var buffer: [64]u8 = undefined;
+    var at = sys.procPath(&buffer, owner.tid, "fdinfo/").len;
+    at = sys.appendNumber(&buffer, at, @intCast(number));
+    buffer[at] = 0;
+    const info = switch (sys.openReadOnly(buffer[0..at :0])) {
+        .descriptor => |descriptor| descriptor,
+        .failed => return error.BadDescriptor,
+    };
+    defer sys.close(info);
+    var text: [512]u8 = undefined;
+    return parseFlags(text[0..try sys.read(info, &text)]) orelse error.Unexpected;
+}
+
+/// `flags:` of /proc/PID/fdinfo/N, which is octal.
+fn parseFlags(text: []const u8) ?u64 {
+    var lines = std.mem.splitScalar(u8, text, '\n');
+    while (lines.next()) |line| {
+        if (!std.mem.startsWith(u8, line, "flags:")) continue;
+        return std.fmt.parseInt(u64, std.mem.trim(u8, line["flags:".len..], " \t"), 8) catch null;
+    }
+    return null;
+}
+
+pub fn identityOf(stat: *const linux.Statx) abi.FileIdentity {
+    return .{
+        .device = deviceNumber(stat.dev_major, stat.dev_minor),
+        .inode = stat.ino,
+        .size = stat.size,
+        .blocks = stat.blocks,
+        .mtime_ns = nanoseconds(stat.mtime),
+        .ctime_ns = nanoseconds(stat.ctime),
+        .mode = stat.mode,
+        .links = stat.nlink,
+        .uid = stat.uid,
+    };
+}
+
+/// As stat(2) has it in st_dev, so that the front end can compare.
+fn deviceNumber(major: u32, minor: u32) u64 {
+    return @as(u64, minor & 0xff) | @as(u64, major & 0xfff) << 8 |
+        @as(u64, minor & 0xffff_ff00) << 12 | @as(u64, major & 0xffff_f000) << 32;
+}
+
+fn nanoseconds(t: linux.statx_timestamp) i64 {
+    return t.sec *| std.time.ns_per_s +| t.nsec;
+}
+
+/// The kernel marks a name that is gone by a suffix, which can also be part of a name that is not gone.
+fn nameOf(path: []const u8, file: *const abi.FileIdentity) Link {
+    const suffix = " (deleted)";
+    if (!std.mem.endsWith(u8, path, suffix)) return .{ .path = path, .deleted = file.links == 0 and path.len > 0 and path[0] == '/' };
+    const bare = path[0 .. path.len - suffix.len];
+    if (file.links == 0) return .{ .path = bare, .deleted = true };
+    // Other links are left: the name is gone unless this very file bears it, suffix and all.
+    var buffer: [abi.path_max + 1]u8 = undefined;
+    if (path.len >= buffer.len) return .{ .path = bare, .deleted = true };
+    @memcpy(buffer[0..path.len], path);
+    buffer[path.len] = 0;
+    var stat: linux.Statx = undefined;
+    if (sys.statx(linux.AT.FDCWD, buffer[0..path.len :0], linux.AT.SYMLINK_NOFOLLOW, &stat) == .SUCCESS) {
+        const there = identityOf(&stat);
+        if (there.device == file.device and there.inode == file.inode) return .{ .path = path };
+    }
+    return .{ .path = bare, .deleted = true };
+}
+
+const type_mask = 0o170000;
+
+pub fn isRegular(mode: u32) bool {
+    return mode & type_mask == 0o100000;
+}
+
+pub fn isSocket(mode: u32) bool {
+    return mode & type_mask == 0o140000;
+}
+
+/// Regular files in name only: what they hold is made when it is read.
+pub fn isPseudo(file_system: u32) bool {
+    return switch (file_system) {
+        0x9fa0, // proc
+        0x6265_6572, // sysfs
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+        0x7363_6673, // securityfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0x1cd1, // devpts
+        0x4249_4e4d, // binfmt_misc
+        0x6265_6570, // configfs
+        0xf97c_ff8c, // selinux
+        0x4341_5d53, // smackfs
+        0xcafe_4a11, // bpf
+        0xde5e_81e4, // efivarfs
+        0x6573_5543, // fusectl
+        0x6165_676c, // pstore
+        0x1980_0202, // mqueue
+        0x6e73_6673, // nsfs
+        0x0904_1934, // anonymous inodes
+        0x5049_5045, // pipes
+        0x534f_434b, // sockets
+        => true,
+        else => false,
+    };
+}
+
+// ---------------------------------------------------------------------------------------------
+
+const testing = std.testing;
+
+test "device numbers are those of stat(2)" {
+    try testing.expectEqual(@as(u64, 0x0801), deviceNumber(8, 1));
+    try testing.expectEqual(@as(u64, 0x0010_0032), deviceNumber(0, 0x132));
+    try testing.expectEqual(@as(u64, 0x1000_0000_fff00), deviceNumber(0x1_0fff, 0) & 0xf_ffff_ffff_ff00);
+}
+
+test "flags of fdinfo" {
+    try testing.expectEqual(@as(?u64, 0o100001), parseFlags("pos:\t0\nflags:\t0100001\nmnt_id:\t29\n"));
+    try testing.expectEqual(@as(?u64, null), parseFlags("pos:\t0\n"));
+    try testing.expectEqual(@as(?u64, null), parseFlags("flags:\tx\n"));
+}
+
+/// A process that holds some descriptors and waits to be killed.
+const Holder = struct {
+    pid: i32,
+
+    fn start() !Holder {
+        const pid = try sys.fork();
+        if (pid == 0) while (true) sys.sleepMs(1000);
+        return .{ .pid = pid };
+    }
+
+    fn stop(holder: Holder) void {
+        sys.kill(holder.pid, .KILL) catch {};
+        _ = sys.wait(holder.pid, 0) catch {};
+    }
+};
+
+fn makeFile(path: [*:0]const u8) !i32 {
+    return @intCast(try sys.check(linux.openat(linux.AT.FDCWD, path, .{ .ACCMODE = .WRONLY, .CREAT = true, .TRUNC = true }, 0o600)));
+}
+
+test "both ways of taking: the same identity and name, nothing blocks" {
+    var control: abi.Control = .{};
+    var session: Session = undefined;
+    session.control = &control;
+    session.descriptors = .{};
+
+    const path = "/tmp/cilock-descriptors (deleted)";
+    const file = try makeFile(path);
+    _ = try sys.write(file, "content");
+    defer sys.close(file);
+    defer _ = linux.unlink(path);
+    const gone = try makeFile("/tmp/cilock-descriptors-gone");
+    defer sys.close(gone);
+    _ = linux.unlink("/tmp/cilock-descriptors-gone");
+    const pipe = try sys.pipe(.{});
+    defer for (pipe) |end| sys.close(end);
+    const fifo_path = "/tmp/cilock-descriptors-fifo";
+    _ = linux.mknodat(linux.AT.FDCWD, fifo_path, linux.S.IFIFO | 0o600, 0);
+    defer _ = linux.unlink(fifo_path);
+    const fifo: i32 = @intCast(try sys.check(linux.openat(linux.AT.FDCWD, fifo_path, .{ .ACCMODE = .RDWR }, 0)));
+    defer sys.close(fifo);
+
+    const holder = try Holder.start();
+    defer holder.stop();
+    for ([_]bool{ true, false }) |getfd| {
+        var descriptors = try Descriptors.init(&session, getfd);
+        defer descriptors.deinit();
+        const owner: Owner = .{ .tid = holder.pid, .pid = holder.pid, .process = 1 };
+        const Row = struct { number: i32, name: ?[]const u8, deleted: bool, not_held: abi.NotHeld };
+        const rows = [_]Row{
+            .{ .number = file, .name = path, .deleted = false, .not_held = .none },
+            .{ .number = gone, .name = "/tmp/cilock-descriptors-gone", .deleted = true, .not_held = .none },
+            .{ .number = pipe[0], .name = null, .deleted = false, .not_held = .not_regular },
+            .{ .number = fifo, .name = fifo_path, .deleted = false, .not_held = .not_regular },
+        };
+        for (rows) |row| {
+            const taken = try descriptors.take(owner, row.number);
+            defer taken.close();
+            try testing.expectEqual(!getfd, taken.by_path);
+            const identity = try descriptors.identify(taken.descriptor);
+            var buffer: [abi.path_max]u8 = undefined;
+            const link = try descriptors.linkOf(taken.descriptor, &identity, &buffer);
+            if (row.name) |name| try testing.expectEqualStrings(name, link.path);
+            try testing.expectEqual(row.deleted, link.deleted);
+            const accmode = try flagsOf(owner, row.number, taken) & 3;
+            const held = descriptors.hold(taken.descriptor, &identity, .{ .for_writing = accmode != 0 and row.number != file });
+            try testing.expectEqual(row.not_held, held.not_held);
+            if (held.descriptor < 0) continue;
+            defer sys.close(held.descriptor);
+            // Ours is a description of its own, and can only read.
+            try testing.expectEqual(@as(usize, 0), try sys.fcntl(held.descriptor, linux.F.GETFL, 0) & 3);
+        }
+        try testing.expectError(error.BadDescriptor, descriptors.take(owner, 999));
+        try testing.expectError(error.BadDescriptor, descriptors.take(owner, -1));
+    }
+    const nobody: Owner = .{ .tid = std.math.maxInt(i32), .pid = std.math.maxInt(i32), .process = 1 };
+    var descriptors = try Descriptors.init(&session, true);
+    defer descriptors.deinit();
+    try testing.expectError(error.TraceeGone, descriptors.take(nobody, 1));
+}
+
+test "proc and its like are not handed over" {
+    var control: abi.Control = .{};
+    var session: Session = undefined;
+    session.control = &control;
+    var descriptors = try Descriptors.init(&session, true);
+    defer descriptors.deinit();
+    const version = sys.openReadOnly("/proc/version").descriptor;
+    defer sys.close(version);
+    const identity = try descriptors.identify(version);
+    try testing.expectEqual(abi.NotHeld.pseudo_file_system, descriptors.hold(version, &identity, .{ .for_writing = false }).not_held);
+    try testing.expectEqual(@as(u32, 0), control.descriptors_handed);
+}
