@@ -4,10 +4,11 @@
 //
 // Behind a proxy's request the tunnel begins: the caller gives `rest`, and whatever is sent later, to a fresh recogniser.
 
+import { createAccumulator } from "./accumulator.ts";
 import type { ClientHello } from "./client-hello.ts";
-import { readHttp } from "./http.ts";
+import { httpReader } from "./http.ts";
 import { readSocks } from "./socks.ts";
-import { readTls } from "./tls.ts";
+import { tlsReader } from "./tls.ts";
 
 /** Above the largest hello in use (post-quantum key shares, ~1.8 KB; with a ticket and padding ~4 KB), and the spec's figure. */
 export const firstBytesLimit = 16 * 1024;
@@ -25,18 +26,23 @@ export type FirstBytes =
 
 export type Recognised = Exclude<FirstBytes, { kind: "need-more" }>;
 
-/** Judges the beginning of a stream. With `last` there will be no more of it, and the answer is never `need-more`. */
-export function readFirstBytes(bytes: Uint8Array, last: boolean): FirstBytes {
-  const [first, second, third] = bytes;
-  if (first === undefined) return last ? { kind: "other" } : { kind: "need-more", atLeast: 1 };
-  if (first === 0x16) return readTls(bytes, last);
-  if (first === 4 || first === 5) return readSocks(bytes, last);
-  if (first >= 0x80) {
-    // RFC 5246, E.2: the hello in SSL 2's clothes, a two-byte length with the top bit set and message type 1. It names nobody.
-    if (third === undefined && !last) return { kind: "need-more", atLeast: 3 };
-    return third === 1 && (first & 0x7f) * 256 + (second ?? 0) >= 9 ? { kind: "other", protocol: "sslv2" } : { kind: "other" };
-  }
-  return readHttp(bytes, last);
+/**
+ * Judges the beginning of a stream. It is called with more and more of the same stream and goes on where it was. With `last` there will
+ * be no more, and the answer is not `need-more`.
+ */
+export type Reader = (bytes: Uint8Array, last: boolean) => FirstBytes;
+
+function readerFor(first: number): Reader {
+  if (first === 0x16) return tlsReader();
+  if (first === 4 || first === 5) return readSocks;
+  return first >= 0x80 ? readSsl2 : httpReader();
+}
+
+/** RFC 5246, E.2: the hello in SSL 2's clothes, a two-byte length with the top bit set and message type 1. It names nobody. */
+function readSsl2(bytes: Uint8Array, last: boolean): FirstBytes {
+  const [high = 0, low = 0, type] = bytes;
+  if (type === undefined && !last) return { kind: "need-more", atLeast: 3 };
+  return type === 1 && (high & 0x7f) * 256 + low >= 9 ? { kind: "other", protocol: "sslv2" } : { kind: "other" };
 }
 
 export interface Recogniser {
@@ -49,39 +55,33 @@ export interface Recogniser {
 }
 
 export function createRecogniser(): Recogniser {
-  // Everything up to the decision; then what is behind the proxy's request, if it was one.
-  let held: Uint8Array = new Uint8Array();
+  let seen = createAccumulator();
+  let reader: Reader | undefined;
   let state: FirstBytes = { kind: "need-more", atLeast: 1 };
 
-  function decide(last: boolean): void {
-    const ended = last || held.length >= firstBytesLimit;
-    if (state.kind !== "need-more" || (!ended && held.length < state.atLeast)) return;
-    state = readFirstBytes(held.subarray(0, firstBytesLimit), ended);
-    if (state.kind !== "need-more") held = "consumed" in state ? held.slice(state.consumed) : new Uint8Array();
+  function decide(ended: boolean): void {
+    const bytes = seen.view();
+    const last = ended || bytes.length >= firstBytesLimit;
+    if (state.kind !== "need-more" || (!last && bytes.length < state.atLeast)) return;
+    reader ??= readerFor(bytes[0] ?? 0);
+    state = reader(bytes.subarray(0, firstBytesLimit), last);
+    if (state.kind === "need-more") return;
+    reader = undefined;
+    seen = createAccumulator();
+    if ("consumed" in state) seen.append(bytes.subarray(state.consumed));
   }
 
   return {
     push(bytes) {
-      if (state.kind === "need-more") {
-        held = joined(held, bytes);
-        decide(false);
-      } else if ("consumed" in state && held.length < firstBytesLimit) {
-        held = joined(held, bytes);
-      }
+      const wanted = state.kind === "need-more" || ("consumed" in state && seen.view().length < firstBytesLimit);
+      if (wanted) seen.append(bytes);
+      decide(false);
       return state;
     },
     finish() {
       decide(true);
       return state.kind === "need-more" ? { kind: "other" } : state;
     },
-    rest: () => held,
+    rest: () => seen.view(),
   };
-}
-
-/** A copy: the caller's bytes are a view into memory that is written again. */
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(first.length + second.length);
-  whole.set(first);
-  whole.set(second, first.length);
-  return whole;
 }

@@ -1,7 +1,7 @@
 // The head of a plain HTTP/1.x request (RFC 9112), as far as it names a host: the Host field, an absolute target, or the authority of
 // a CONNECT, behind which the tunnel's own first bytes come. Of everything else in it nothing is kept.
 
-import type { FirstBytes } from "./first-bytes.ts";
+import type { FirstBytes, Reader } from "./first-bytes.ts";
 import { authority } from "./host.ts";
 
 /** Longer than every registered method (`UPDATEREDIRECTREF` has 17). */
@@ -9,46 +9,83 @@ const methodLimit = 24;
 const lineFeed = 0x0a;
 const space = 0x20;
 
-/** With `last` no more will come: what is there decides. */
-export function readHttp(bytes: Uint8Array, last: boolean): FirstBytes {
-  const more: FirstBytes = last ? { kind: "other" } : { kind: "need-more", atLeast: bytes.length + 1 };
+export function httpReader(): Reader {
+  let request: RequestLine | undefined;
+  /** Before this the request line is known to be fit; later, where the first line begins that has not been judged. */
+  let from = 0;
+
+  return (bytes, last) => {
+    if (request === undefined) {
+      const line = readRequestLine(bytes, from);
+      if (line === "need-more") {
+        // The last byte may be the CR of a line's end, which the next one tells.
+        from = bytes.length - 1;
+        return last ? { kind: "other" } : { kind: "need-more", atLeast: bytes.length + 1 };
+      }
+      if ("kind" in line) return line;
+      request = line;
+      from = line.next;
+    }
+    const target = request.method === "CONNECT" ? undefined : absoluteTarget(request.target);
+    // RFC 9112, 3.2.2: an absolute target, as a proxy gets it, overrides the Host field.
+    if (target !== undefined) return { kind: "http", proxied: true, ...proxied(target) };
+    for (const line of lines(bytes, from)) {
+      from = line.next;
+      const decided = request.method === "CONNECT" ? connectEnd(request.target, line) : hostField(bytes, line);
+      if (decided !== undefined) return decided;
+    }
+    if (!last) return { kind: "need-more", atLeast: bytes.length + 1 };
+    return request.method === "CONNECT" ? { kind: "other" } : { kind: "http", proxied: false };
+  };
+}
+
+interface RequestLine {
+  method: string;
+  target: string;
+  next: number;
+}
+
+/** `fit` bytes have been found to hold no line feed and no control byte. */
+function readRequestLine(bytes: Uint8Array, fit: number): RequestLine | "need-more" | FirstBytes {
   const methodEnd = endOfMethod(bytes);
   if (methodEnd === "none") return beginsWith(bytes, "SSH-") ? { kind: "other", protocol: "ssh" } : { kind: "other" };
-  if (methodEnd === "unknown") return more;
-  const lineEnd = bytes.indexOf(lineFeed);
-  if (hasControl(bytes.subarray(0, lineEnd < 0 ? bytes.length : lineEnd))) return { kind: "other" };
-  if (lineEnd < 0) return more;
+  if (methodEnd === "unknown") return "need-more";
+  const lineEnd = bytes.indexOf(lineFeed, fit);
+  if (hasControl(bytes.subarray(fit, lineEnd < 0 ? bytes.length : lineEnd))) return { kind: "other" };
+  if (lineEnd < 0) return "need-more";
   const parts = /^(\S+) (\S+) HTTP\/([0-9])\.[0-9]$/.exec(lineText(bytes, 0, withoutReturn(bytes, 0, lineEnd)));
   const [method, target, major] = [parts?.[1], parts?.[2], parts?.[3]];
   if (method === undefined || target === undefined) return { kind: "other" };
+  if (major === "1") return { method, target, next: lineEnd + 1 };
   // RFC 9113, 3.4: HTTP/2 without TLS. Its host is in HPACK, with a state that we do not keep.
-  if (major !== "1") return method === "PRI" && major === "2" ? { kind: "other", protocol: "http2" } : { kind: "other" };
-  if (method === "CONNECT") return connect(bytes, target, lineEnd + 1, more);
-  // RFC 9112, 3.2.2: an absolute target, as a proxy gets it, overrides the Host field.
-  const absolute = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)/.exec(target);
-  if (absolute !== null) return { kind: "http", proxied: true, ...proxied(absolute[1] ?? "") };
-  return hostField(bytes, lineEnd + 1, last);
+  return method === "PRI" && major === "2" ? { kind: "other", protocol: "http2" } : { kind: "other" };
+}
+
+/** The authority of a target with a scheme. */
+function absoluteTarget(target: string): string | undefined {
+  return /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)/.exec(target)?.[1];
+}
+
+interface Line {
+  start: number;
+  end: number;
+  next: number;
 }
 
 /** The tunnel begins behind the empty line; until that is there we do not know where. */
-function connect(bytes: Uint8Array, target: string, from: number, more: FirstBytes): FirstBytes {
-  for (const line of lines(bytes, from)) {
-    if (line.start === line.end) return { kind: "proxy-connect", ...proxied(target), consumed: line.next };
-  }
-  return more;
+function connectEnd(target: string, line: Line): FirstBytes | undefined {
+  return line.start === line.end ? { kind: "proxy-connect", ...proxied(target), consumed: line.next } : undefined;
 }
 
-function hostField(bytes: Uint8Array, from: number, last: boolean): FirstBytes {
-  const none: FirstBytes = { kind: "http", proxied: false };
-  for (const line of lines(bytes, from)) {
-    if (line.start === line.end) return none;
-    if (!isHostField(bytes, line.start)) continue;
-    // The first one counts: servers refuse a request with two.
-    const found = authority(lineText(bytes, line.start + hostPrefix.length, line.end).trim());
-    // An address says nothing that the connection's does not.
-    return found === undefined || found.address ? none : { kind: "http", proxied: false, host: found.host };
-  }
-  return last ? none : { kind: "need-more", atLeast: bytes.length + 1 };
+function hostField(bytes: Uint8Array, line: Line): FirstBytes | undefined {
+  if (line.start === line.end) return { kind: "http", proxied: false };
+  if (!isHostField(bytes, line.start)) return undefined;
+  // The first one counts: servers refuse a request with two.
+  const found = authority(lineText(bytes, line.start + hostPrefix.length, line.end).trim());
+  // An address says nothing that the connection's does not.
+  return found === undefined || found.address
+    ? { kind: "http", proxied: false }
+    : { kind: "http", proxied: false, host: found.host };
 }
 
 /** Without a space before the colon (RFC 9112, 5.1). */
@@ -60,7 +97,7 @@ function isHostField(bytes: Uint8Array, start: number): boolean {
 }
 
 /** The whole lines from `from` on. A lone LF ends a line too (RFC 9112, 2.2). */
-function* lines(bytes: Uint8Array, from: number): Generator<{ start: number; end: number; next: number }> {
+function* lines(bytes: Uint8Array, from: number): Generator<Line> {
   for (let start = from; ; ) {
     const lineEnd = bytes.indexOf(lineFeed, start);
     if (lineEnd < 0) return;

@@ -145,7 +145,8 @@ function openInitial(keys: InitialKeys, largest: number, packet: InitialPacket):
   const mask = headerMask(keys, sample);
   const first = (bytes[0] ?? 0) ^ ((mask[0] ?? 0) & 0x0f);
   const numberLength = (first & 3) + 1;
-  const header = bytes.slice(0, numberOffset + numberLength);
+  // Not `slice`: of a Buffer that is no copy.
+  const header = Uint8Array.from(bytes.subarray(0, numberOffset + numberLength));
   header[0] = first;
   let truncated = 0;
   for (let index = 0; index < numberLength; index++) {
