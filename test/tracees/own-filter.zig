@@ -1,0 +1,81 @@
+//! A build with a seccomp filter of its own: `own-filter errno|trap|trace|notify`. Whatever it answers has precedence over ours,
+//! or comes before it; the opens that then really happen must be seen all the same.
+const t = @import("lib/tracee.zig");
+const std = @import("std");
+pub const panic = t.panic;
+
+const Filter = extern struct { code: u16, jt: u8 = 0, jf: u8 = 0, k: u32 };
+const Program = extern struct { length: u16, filter: [*]const Filter };
+
+var path_buffer: [4096]u8 = undefined;
+var listener: u32 = 0;
+
+const Answer = enum(u32) { errno = 0x0005000d, trap = 0x00030000, trace = 0x7ff00007, notify = 0x7fc00000 };
+
+pub fn main(init: std.process.Init.Minimal) void {
+    const arguments: t.Arguments = .of(init);
+    const answer = std.meta.stringToEnum(Answer, arguments.at(1) orelse "") orelse t.fail("own-filter errno|trap|trace|notify", 0);
+    t.makeFile("watched", "opened under the build's own filter\n");
+    t.makeFile("plain", "opened by a call that the filter lets alone\n");
+    var supervisor: t.Thread = .{};
+    if (answer == .notify) supervisor.start(answerContinue, 0);
+    if (answer == .trap) onTrap();
+
+    const filter = [_]Filter{
+        .{ .code = 0x20, .k = 0 }, // load nr
+        .{ .code = 0x15, .jt = 0, .jf = 1, .k = @backingInt(t.SYS.openat) },
+        .{ .code = 0x06, .k = @backingInt(answer) },
+        .{ .code = 0x06, .k = 0x7fff0000 },
+    };
+    const program: Program = .{ .length = filter.len, .filter = &filter };
+    _ = t.must(.prctl, .{ 38, 1, 0, 0, 0 });
+    const flags: u32 = if (answer == .notify) 8 else 0; // SECCOMP_FILTER_FLAG_NEW_LISTENER
+    const result = t.call(.seccomp, .{ 1, flags, &program });
+    var line: t.Line = .{};
+    if (result < 0) { // a listener is refused
+        line.begin("refused").text("what", "seccomp").number("result", result).end();
+        t.exit(0);
+    }
+    if (answer == .notify) @atomicStore(u32, &listener, @intCast(result), .release);
+
+    // openat, which the filter answers.
+    const filtered = t.call(.openat, .{ t.at_cwd, "watched", t.O.rdonly, 0 });
+    if (filtered >= 0) {
+        const path = t.absolute(&path_buffer, "watched");
+        line.begin("open-or-gap").number("pid", t.pid()).text("path", path).texts("kinds", &.{"seccomp-listener"}).text("how", "openat that the filter let through").end();
+    }
+    // open, which it does not know.
+    const plain = t.call(.open, .{ "plain", t.O.rdonly, 0 });
+    if (plain < 0) t.fail("open", plain);
+    line.begin("open-or-gap").number("pid", t.pid()).text("path", t.absolute(&path_buffer, "plain")).texts("kinds", &.{"seccomp-listener"}).text("how", "open past the filter").end();
+    line.begin("answer").text("what", @tagName(answer)).number("value", filtered).end();
+    t.exit(0);
+}
+
+/// A thread of the build answers every notification: let the call happen. No tracer sees that by RET_TRACE.
+fn answerContinue(_: usize) callconv(.c) u8 {
+    while (@atomicLoad(u32, &listener, .acquire) == 0) t.sleepMs(1);
+    while (true) {
+        var notification: [10]u64 = @splat(0); // struct seccomp_notif, 80 bytes
+        if (t.call(.ioctl, .{ listener, 0xc0502100, &notification }) < 0) return 0;
+        var response: [3]u64 = .{ notification[0], 0, @as(u64, 1) << 32 }; // id, val, error, flags = CONTINUE
+        _ = t.call(.ioctl, .{ listener, 0xc0182101, &response });
+    }
+}
+
+fn onTrap() void {
+    const action = [4]u64{ @intFromPtr(&trapped), 0x4000004, @intFromPtr(&restore), 0 };
+    _ = t.must(.rt_sigaction, .{ 31, &action, null, 8 });
+}
+
+/// The call did nothing; the handler says so in rax of the saved registers (ucontext: gregs start at word 5, rax is the 13th).
+fn trapped(_: i32, _: *anyopaque, context: [*]u64) callconv(.c) void {
+    context[5 + 13] = @bitCast(-@as(i64, @backingInt(t.linux.E.ACCES)));
+}
+
+fn restore() callconv(.naked) void {
+    asm volatile (
+        \\ movl $15, %%eax
+        \\ syscall
+    );
+}

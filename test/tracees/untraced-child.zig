@@ -1,0 +1,54 @@
+//! Asks the kernel not to trace a child: CLONE_UNTRACED in clone, in clone3, and put into clone3's memory by a second thread
+//! while the call is under way. Each child opens a file. A tracer sees the child, or refuses the call, or says that it lost one.
+const t = @import("lib/tracee.zig");
+const std = @import("std");
+pub const panic = t.panic;
+
+const untraced = 0x00800000;
+var path_buffer: [4096]u8 = undefined;
+var flipping: bool = true;
+
+pub fn main() void {
+    t.makeFile("by-clone", "opened by an untraced child of clone\n");
+    t.makeFile("by-clone3", "opened by an untraced child of clone3\n");
+    t.makeFile("by-flip", "opened by a child of clone3 with flipped flags\n");
+
+    const chld: u64 = @backingInt(t.linux.SIG.CHLD);
+    inChild(t.call(.clone, .{ untraced | chld, 0, 0, 0, 0 }), "by-clone", "clone with CLONE_UNTRACED");
+    const arguments: [8]u64 = .{ untraced, 0, 0, 0, chld, 0, 0, 0 };
+    inChild(t.call(.clone3, .{ &arguments, @sizeOf([8]u64) }), "by-clone3", "clone3 with CLONE_UNTRACED");
+    flipped();
+}
+
+/// `result` of a call that makes a child, in both processes.
+fn inChild(result: isize, name: [*:0]const u8, how: []const u8) void {
+    if (result < 0) return; // refused: there is no child to be seen
+    if (result == 0) {
+        t.readFile(name);
+        t.exit(0);
+    }
+    _ = t.reap(@intCast(result));
+    var line: t.Line = .{};
+    line.begin("open-or-gap").number("pid", result).text("path", t.absolute(&path_buffer, std.mem.span(name)))
+        .texts("kinds", &.{"untraced-child"}).text("how", how).end();
+}
+
+fn flipped() void {
+    var arguments: [8]u64 = .{ 0, 0, 0, 0, @backingInt(t.linux.SIG.CHLD), 0, 0, 0 };
+    var flipper: t.Thread = .{};
+    flipper.start(flip, @intFromPtr(&arguments));
+    for (0..100) |_| {
+        inChild(t.call(.clone3, .{ &arguments, @sizeOf([8]u64) }), "by-flip", "clone3 with flags that change");
+    }
+    @atomicStore(bool, &flipping, false, .release);
+    flipper.join();
+}
+
+fn flip(address: usize) callconv(.c) u8 {
+    const word: *u64 = @ptrFromInt(address);
+    while (@atomicLoad(bool, &flipping, .acquire)) {
+        @atomicStore(u64, word, untraced, .monotonic);
+        @atomicStore(u64, word, 0, .monotonic);
+    }
+    return 0;
+}
