@@ -5,6 +5,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const layout = @import("layout.zig");
+const syscalls = @import("syscalls.zig");
 
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;
@@ -22,6 +23,7 @@ pub fn main(init: std.process.Init) !void {
     inline for (layout.structs) |row| try printStruct(out, row[0], row[1]);
     inline for (layout.enums) |row| try printEnum(out, row[0], row[1]);
     try printSyscallNames(out);
+    try out.print("\n/** SHA-256 of the published list of calls that are not watched. */\nexport const ignoredSyscalls = \"{x}\";\n", .{syscalls.ignoredDigest()});
     try out.flush();
 }
 
