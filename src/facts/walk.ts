@@ -14,9 +14,10 @@ import {
   statfsSync,
 } from "node:fs";
 import { escapeBytes } from "../text.ts";
+import type { HashName } from "../trace/digest-file.ts";
 import type { DigestSet } from "../trace/observation.ts";
 
-export type HashName = "sha256" | "sha1";
+export type { HashName };
 
 export interface WalkedFile {
   /** Relative to the root, `/` between the parts, odd bytes escaped. */

@@ -1,0 +1,406 @@
+// Hostile and mistaken command lines, refused in words by the real program: the right exit status, a sentence that names
+// the flag or the file, no command started, nothing left on disk.
+import { afterAll, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+const cilock = join(dirname(import.meta.dir), "dist/cilock");
+const isRoot = process.getuid?.() === 0;
+const root = mkdtempSync(join(tmpdir(), "cilock-errors-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let serial = 0;
+
+const pem = { privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } } as const;
+const pair = generateKeyPairSync("ed25519", pem);
+const passphrase = "correct horse";
+const files: Record<string, string> = {
+  "key.pem": pair.privateKey,
+  "public.pem": pair.publicKey,
+  "locked.pem": generateKeyPairSync("ed25519", {
+    ...pem,
+    privateKeyEncoding: { ...pem.privateKeyEncoding, cipher: "aes-256-cbc", passphrase },
+  }).privateKey,
+  "x25519.pem": generateKeyPairSync("x25519", pem).privateKey,
+  "rsa1024.pem": generateKeyPairSync("rsa", { ...pem, modulusLength: 1024 }).privateKey,
+  "openssh.pem": "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n",
+  "text.pem": "no key here\n",
+  "empty.pem": "",
+  "two-lines": "one\ntwo\n",
+  "wrong-passphrase": "wrong\n",
+  "data.txt": "data\n",
+};
+/** A self-signed certificate: openssl is not on every machine, so it stands here. */
+files["certificate.pem"] = `-----BEGIN CERTIFICATE-----
+MIIBNDCB56ADAgECAhQ2NRUOJyrHHO6FVGDi74fdW0eiODAFBgMrZXAwDzENMAsG
+A1UEAwwEdGVzdDAgFw0yNjExMjYyMTA3NDhaGA8yMTI2MTEwMjIxMDc0OFowDzEN
+MAsGA1UEAwwEdGVzdDAqMAUGAytlcAMhAL95GFhiKBWy9FFpBf4TQFNbCt9WIcT5
+nYHKpVNKSyzEo1MwUTAdBgNVHQ4EFgQUywHGFqLOKO/ejJ0LxHbTcRcxoAgwHwYD
+VR0jBBgwFoAUywHGFqLOKO/ejJ0LxHbTcRcxoAgwDwYDVR0TAQH/BAUwAwEB/zAF
+BgMrZXADQQAlNfAoa0PHJKRXT8dxexJxSL7tY5cbBtcdxGkskS2dxdm/qfkjlMJW
+CB3TQWO1nim8/fMwmqS90xOYPP3JlDcB
+-----END CERTIFICATE-----
+`;
+
+interface Refusal {
+  name: string;
+  args: string[];
+  status: number;
+  error: RegExp;
+  hint?: RegExp;
+  prepare?: (directory: string) => void;
+  environment?: Record<string, string>;
+  /** Permissions do not stop root. */
+  notAsRoot?: boolean;
+}
+
+const RUN = ["run", "--step", "s", "-k", "key.pem"];
+const command = ["--", "sh", "-c", "echo started >started"];
+
+const refusals: Refusal[] = [
+  // Words
+  { name: "unknown command", args: ["rum"], status: 2, error: /unknown command rum/, hint: /cilock run/ },
+  { name: "unknown flag without a command", args: ["--trace"], status: 2, error: /unknown flag --trace/ },
+  { name: "unknown flag", args: [...RUN, "--tarce", ...command], status: 2, error: /unknown flag --tarce/, hint: /--trace/ },
+  { name: "no command", args: RUN, status: 2, error: /no command to run/, hint: /--/ },
+  { name: "no command after --", args: [...RUN, "--"], status: 2, error: /no command to run/ },
+  { name: "an empty word as command", args: [...RUN, "--", ""], status: 2, error: /empty/ },
+  { name: "no step", args: ["run", "-k", "key.pem", ...command], status: 2, error: /--step is required/ },
+  { name: "empty step", args: ["run", "--step=", "-k", "key.pem", ...command], status: 2, error: /--step is empty/ },
+  { name: "no key", args: ["run", "--step", "s", ...command], status: 2, error: /no key/, hint: /--signer-ephemeral/ },
+  { name: "flag without its value", args: [...RUN, "--outfile", ...command], status: 2, error: /--outfile needs a value/ },
+  { name: "two steps", args: [...RUN, "--step", "t", ...command], status: 2, error: /--step is given twice/ },
+  { name: "key and throw-away key", args: [...RUN, "--signer-ephemeral", ...command], status: 2, error: /exclude each other/ },
+  { name: "stdout wanted twice", args: [...RUN, "--json", "-o", "-", ...command], status: 2, error: /both want stdout/ },
+  { name: "unknown attestor", args: [...RUN, "-a", "gti", ...command], status: 2, error: /unknown attestor gti/, hint: /git/ },
+  {
+    name: "unknown attestor, nothing like it",
+    args: [...RUN, "-a", "sbom", ...command],
+    status: 2,
+    error: /unknown attestor sbom/,
+    hint: /environment/,
+  },
+  {
+    name: "unknown hash",
+    args: [...RUN, "--hashes", "md5", ...command],
+    status: 2,
+    error: /--hashes md5 is not among sha256, sha1/,
+  },
+  { name: "hashes without sha256", args: [...RUN, "--hashes", "sha1", ...command], status: 2, error: /must name sha256/ },
+  {
+    name: "no size",
+    args: [...RUN, "--capture-limit", "lots", ...command],
+    status: 2,
+    error: /--capture-limit lots is not a size/,
+  },
+  { name: "a negative size", args: [...RUN, "--capture-limit=-1", ...command], status: 2, error: /is not a size/ },
+  {
+    name: "too large a size",
+    args: [...RUN, "--capture-limit", "1TiB", ...command],
+    status: 2,
+    error: /is not a size|more than/,
+  },
+  { name: "a size above the limit", args: [...RUN, "--capture-limit", "2GiB", ...command], status: 2, error: /more than 512MiB/ },
+  { name: "no time", args: [...RUN, "--grace", "soon", ...command], status: 2, error: /--grace soon is not a time/ },
+  { name: "too long a time", args: [...RUN, "--grace", "25h", ...command], status: 2, error: /more than 24h/ },
+  { name: "attestors without an action", args: ["attestors"], status: 2, error: /needs an action/ },
+  { name: "attestors, unknown action", args: ["attestors", "lits"], status: 2, error: /unknown action lits/ },
+  { name: "attestors, unknown format", args: ["attestors", "list", "--format", "xml"], status: 2, error: /--format/ },
+  { name: "a message with control characters", args: ["\x1b[31mred"], status: 2, error: /\\x1B\[31mred/ },
+
+  // Keys
+  {
+    name: "key that is not there",
+    args: ["run", "--step", "s", "-k", "none.pem", ...command],
+    status: 125,
+    error: /none\.pem.*no such file/,
+  },
+  { name: "key that is a directory", args: ["run", "--step", "s", "-k", ".", ...command], status: 125, error: /is a directory/ },
+  {
+    name: "key that may not be read",
+    args: [...RUN, ...command],
+    status: 125,
+    error: /key\.pem.*permission denied/,
+    notAsRoot: true,
+    prepare: directory => chmodSync(join(directory, "key.pem"), 0),
+  },
+  {
+    name: "certificate instead of a key",
+    args: ["run", "--step", "s", "-k", "certificate.pem", ...command],
+    status: 125,
+    error: /certificate/,
+  },
+  { name: "public key", args: ["run", "--step", "s", "-k", "public.pem", ...command], status: 125, error: /public key/ },
+  {
+    name: "OPENSSH key",
+    args: ["run", "--step", "s", "-k", "openssh.pem", ...command],
+    status: 125,
+    error: /OpenSSH/,
+    hint: /ssh-keygen -p -m PKCS8/,
+  },
+  {
+    name: "a key for something else",
+    args: ["run", "--step", "s", "-k", "x25519.pem", ...command],
+    status: 125,
+    error: /x25519\.pem/i,
+    hint: /Ed25519/,
+  },
+  { name: "a short RSA key", args: ["run", "--step", "s", "-k", "rsa1024.pem", ...command], status: 125, error: /1024/ },
+  { name: "text instead of a key", args: ["run", "--step", "s", "-k", "text.pem", ...command], status: 125, error: /text\.pem/ },
+  {
+    name: "an empty file instead of a key",
+    args: ["run", "--step", "s", "-k", "empty.pem", ...command],
+    status: 125,
+    error: /empty\.pem/,
+  },
+  {
+    name: "a device that never ends instead of a key",
+    args: ["run", "--step", "s", "-k", "huge.pem", ...command],
+    status: 125,
+    error: /huge\.pem.*1 MiB/,
+    prepare: directory => writeFileSync(join(directory, "huge.pem"), new Uint8Array((1 << 20) + 1)),
+  },
+  {
+    name: "encrypted, no passphrase",
+    args: ["run", "--step", "s", "-k", "locked.pem", ...command],
+    status: 125,
+    error: /encrypted/,
+    hint: /--signer-file-key-passphrase/,
+  },
+  {
+    name: "encrypted, wrong passphrase",
+    args: ["run", "--step", "s", "-k", "locked.pem", "--signer-file-key-passphrase", "wrong", ...command],
+    status: 125,
+    error: /passphrase/,
+  },
+  {
+    name: "encrypted, wrong passphrase in a file",
+    args: ["run", "--step", "s", "-k", "locked.pem", "--signer-file-key-passphrase-path", "wrong-passphrase", ...command],
+    status: 125,
+    error: /passphrase/,
+  },
+  {
+    name: "encrypted, wrong passphrase in the environment",
+    args: ["run", "--step", "s", "-k", "locked.pem", ...command],
+    environment: { AFLOCK_KEY_PASSPHRASE: "wrong" },
+    status: 125,
+    error: /passphrase/,
+  },
+  {
+    name: "passphrase of two lines",
+    args: ["run", "--step", "s", "-k", "locked.pem", "--signer-file-key-passphrase-path", "two-lines", ...command],
+    status: 125,
+    error: /two-lines.*more than one line/,
+  },
+  {
+    name: "passphrase file that is not there",
+    args: ["run", "--step", "s", "-k", "locked.pem", "--signer-file-key-passphrase-path", "none", ...command],
+    status: 125,
+    error: /none.*no such file/,
+  },
+  {
+    name: "a descriptor that is not open",
+    args: ["run", "--step", "s", "-k", "/dev/fd/399", ...command],
+    status: 125,
+    error: /\/dev\/fd\/399/,
+  },
+
+  // Places
+  {
+    name: "outfile in a directory that is not there",
+    args: [...RUN, "-o", "none/out.json", ...command],
+    status: 125,
+    error: /none\/out\.json.*does not exist/,
+    hint: /--outfile/,
+  },
+  {
+    name: "outfile below a file",
+    args: [...RUN, "-o", "data.txt/out.json", ...command],
+    status: 125,
+    error: /data\.txt\/out\.json/,
+  },
+  { name: "outfile is a directory", args: [...RUN, "-o", ".", ...command], status: 125, error: /it is a directory/ },
+  {
+    name: "outfile on a read-only file system",
+    args: [...RUN, "-o", "/proc/out.json", ...command],
+    status: 125,
+    error: /\/proc\/out\.json/,
+  },
+  {
+    name: "outfile where we may not write",
+    args: [...RUN, "-o", "closed/out.json", ...command],
+    status: 125,
+    error: /permission denied/,
+    notAsRoot: true,
+    prepare: directory => mkdirSync(join(directory, "closed"), { mode: 0o555 }),
+  },
+  { name: "outfile with too long a name", args: [...RUN, "-o", "x".repeat(300), ...command], status: 125, error: /too long/ },
+  {
+    name: "a step that makes too long a name",
+    args: ["run", "--step", "x".repeat(300), "-k", "key.pem", ...command],
+    status: 125,
+    error: /too long/,
+    hint: /--outfile/,
+  },
+  {
+    name: "outfile is a link to nowhere",
+    args: [...RUN, "-o", "dangling", ...command],
+    status: 125,
+    error: /points nowhere/,
+    prepare: directory => symlinkSync("nothing", join(directory, "dangling")),
+  },
+  {
+    name: "public key file is a directory",
+    args: ["run", "--step", "s", "--signer-ephemeral", "-o", "out", ...command],
+    status: 125,
+    error: /out\.pub.*directory/,
+    prepare: directory => mkdirSync(join(directory, "out.pub")),
+  },
+  {
+    name: "working directory that is not there",
+    args: [...RUN, "-d", "none", ...command],
+    status: 125,
+    error: /none.*does not exist/,
+  },
+  {
+    name: "working directory is a file",
+    args: [...RUN, "-d", "data.txt", ...command],
+    status: 125,
+    error: /data\.txt is not a directory/,
+  },
+  {
+    name: "working directory that may not be entered",
+    args: [...RUN, "-d", "closed", ...command],
+    status: 125,
+    error: /permission denied/,
+    notAsRoot: true,
+    prepare: directory => mkdirSync(join(directory, "closed"), { mode: 0o600 }),
+  },
+
+  // The command itself
+  {
+    name: "command that is not there",
+    args: [...RUN, "--", "no-such-command-anywhere"],
+    status: 127,
+    error: /no-such-command-anywhere/,
+  },
+  { name: "command path that is not there", args: [...RUN, "--", "./none"], status: 127, error: /none/ },
+  { name: "command that is not executable", args: [...RUN, "--", "./data.txt"], status: 126, error: /data\.txt/ },
+  { name: "command that is a directory", args: [...RUN, "--", "/"], status: 126, error: /\// },
+];
+
+for (const row of refusals) {
+  test.skipIf(row.notAsRoot === true && isRoot)(row.name, () => {
+    const directory = workspace();
+    row.prepare?.(directory);
+    const before = readdirSync(directory).sort();
+    const modified = statSync(directory, { bigint: true }).mtimeNs;
+    const ran = Bun.spawnSync([cilock, ...row.args], {
+      cwd: directory,
+      env: { PATH: process.env.PATH ?? "", ...row.environment },
+      stdin: "ignore",
+    });
+    const lines = ran.stderr.toString().split("\n");
+    const error = lines.find(line => line.startsWith("cilock: error: ")) ?? lines.join("\n");
+    expect(error).toMatch(row.error);
+    if (row.hint !== undefined) expect(lines.find(line => line.startsWith("cilock: hint: ")) ?? "no hint").toMatch(row.hint);
+    // One sentence and what to do; never a stack.
+    expect(ran.stderr.toString()).not.toMatch(/^\s+at /m);
+    expect(ran.stdout.toString()).toBe("");
+    expect(existsSync(join(directory, "started"))).toBe(false);
+    expect(readdirSync(directory).sort()).toEqual(before);
+    expect(statSync(directory, { bigint: true }).mtimeNs).toBe(modified);
+    expect(ran.exitCode).toBe(row.status);
+  });
+}
+
+test("a flag's value that is not UTF-8", () => {
+  // The shell makes the bytes: what we start programs with knows only text.
+  const script = `exec "$0" run --step "$(printf 'a\\377')" -k key.pem -- true`;
+  const ran = Bun.spawnSync(["sh", "-c", script, cilock], { cwd: workspace(), env: { PATH: process.env.PATH ?? "" } });
+  expect(ran.stderr.toString()).toMatch(/not UTF-8/);
+  expect(ran.exitCode).toBe(2);
+});
+
+test("started in a directory that is gone", () => {
+  const directory = workspace();
+  const script = `mkdir gone && cd gone && rmdir ../gone && exec "$0" run --step s -k ../key.pem -o /dev/null -- true`;
+  const ran = Bun.spawnSync(["sh", "-c", script, cilock], { cwd: directory, env: { PATH: process.env.PATH ?? "" } });
+  expect(ran.stderr.toString()).toMatch(/cilock: error: /);
+  expect(ran.stderr.toString()).not.toMatch(/internal error/);
+  expect(ran.exitCode).toBe(125);
+});
+
+const readable: { name: string; args: string[]; status: number; stdout: RegExp[] }[] = [
+  { name: "nothing", args: [], status: 2, stdout: [/Usage/, /\n {2}run +run a command/, /cilock run --step/] },
+  { name: "--help", args: ["--help"], status: 0, stdout: [/Usage/, /verify/, /keygen/, /cilock <command> --help/] },
+  { name: "help", args: ["help"], status: 0, stdout: [/Usage/] },
+  {
+    name: "run --help",
+    args: ["run", "--help"],
+    status: 0,
+    stdout: [/-s, --step <NAME>/, /Example/, /cilock run --step build/, /-- make/],
+  },
+  { name: "help run", args: ["help", "run"], status: 0, stdout: [/-s, --step <NAME>/] },
+  { name: "run -h before the command", args: ["run", "-h", "--", "make"], status: 0, stdout: [/Usage/] },
+  { name: "version", args: ["version"], status: 0, stdout: [/^cilock \d+\.\d+\.\d+\n$/] },
+  { name: "--version", args: ["--version"], status: 0, stdout: [/^cilock \d/] },
+  {
+    name: "attestors list",
+    args: ["attestors", "list"],
+    status: 0,
+    stdout: [
+      /^NAME +TYPE +RUNS/,
+      /command-run \(always run\) +https:\/\/aflock\.ai\/attestations\/command-run\/v0\.1 +execute/,
+      /git \(default\)/,
+    ],
+  },
+  {
+    name: "attestors list --format json",
+    args: ["attestors", "list", "--format", "json"],
+    status: 0,
+    stdout: [
+      /"name": "product",\n {4}"predicate_type": "https:\/\/aflock\.ai\/attestations\/product\/v0\.3",\n {4}"run_type": "product",\n {4}"always_run": true/,
+    ],
+  },
+];
+
+for (const row of readable) {
+  test(`readable: cilock ${row.args.join(" ")}`, () => {
+    const ran = Bun.spawnSync([cilock, ...row.args], { cwd: workspace(), stdin: "ignore" });
+    for (const pattern of row.stdout) expect(ran.stdout.toString()).toMatch(pattern);
+    expect(ran.stderr.toString()).toBe("");
+    expect(
+      Math.max(
+        ...ran.stdout
+          .toString()
+          .split("\n")
+          .map(line => line.length),
+      ),
+    ).toBeLessThanOrEqual(110);
+    expect(ran.exitCode).toBe(row.status);
+  });
+}
+
+test("a reader of our stdout that is gone is an error in words", () => {
+  const ran = Bun.spawnSync(["sh", "-c", `{ "$0" --help; echo $? >&2; } | true; sleep 0`, cilock], { cwd: workspace() });
+  expect(ran.stderr.toString()).not.toMatch(/^\s+at /m);
+});
+
+function workspace(): string {
+  const directory = join(root, `case${serial++}`);
+  mkdirSync(directory);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content);
+  return directory;
+}
