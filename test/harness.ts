@@ -65,7 +65,7 @@ export class Scratch {
 
 export interface RunOptions {
   trace?: boolean;
-  /** Further flags of `cilock run`. */
+  /** Further flags of `cilock run`; -k and -o take the place of the scratch's own. */
   args?: string[];
   env?: { [name: string]: string };
   stdin?: "pipe" | "ignore" | Blob | number;
@@ -93,9 +93,12 @@ export function commandLine(scratch: Scratch, command: string[], options: RunOpt
   if (options.terminal) words.push(tracee("terminal", scratch));
   if (options.launch) words.push(tracee("launch", scratch), ...options.launch, "--");
   if (options.bare) return [...words, ...command];
-  words.push(cilock(scratch), "run", "--step", "test", "-k", scratch.keyPath, "-o", scratch.outfile);
+  const args = options.args ?? [];
+  words.push(cilock(scratch), "run", "--step", "test");
+  if (!args.includes("-k")) words.push("-k", scratch.keyPath);
+  if (!args.includes("-o")) words.push("-o", scratch.outfile);
   if (options.trace) words.push("--trace");
-  return [...words, ...(options.args ?? []), "--", ...command];
+  return [...words, ...args, "--", ...command];
 }
 
 /** Starts and leaves the rest to the caller. */

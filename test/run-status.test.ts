@@ -56,7 +56,7 @@ const marker = ["/bin/sh", "-c", "touch started"];
 const refusals: Refusal[] = [
   { name: "no such file", status: 127, command: () => ["/nowhere/program"] },
   { name: "not found in PATH", status: 127, command: () => ["no-such-program-anywhere"] },
-  { name: "an empty name", status: 127, command: () => [""] },
+  { name: "an empty name", status: 2, command: () => [""] },
   { name: "a directory", status: 126, command: scratch => [scratch.work] },
   {
     name: "a file without the right to run it",

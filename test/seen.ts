@@ -27,12 +27,19 @@ const line = z.discriminatedUnion("see", [
   z.object({ see: z.literal("unhashed"), pid, path, reason: z.string() }),
   z.object({ see: z.literal("written"), pid, path, how }),
   z.object({ see: z.literal("no-written"), pid, path }),
-  z.object({ see: z.literal("deleted"), pid, path, content: z.string() }),
+  z.object({ see: z.literal("deleted"), pid, path, content: z.string().optional() }),
+  z.object({ see: z.literal("renamed"), pid, from: path }),
   z.object({ see: z.literal("reads"), pid, path, contents: z.array(z.string()) }),
   z.object({ see: z.literal("exit"), pid, status: z.int() }),
   z.object({ see: z.literal("gap"), kind: z.string() }),
   z.object({ see: z.literal("event"), pid, syscall: z.string(), result: z.union([z.literal(0), z.string()]).optional() }),
   z.object({ see: z.literal("daemon"), pid }),
+  // Evasions: the open, or the kind of gap that says why it may be missing.
+  z.object({ see: z.literal("open-or-gap"), pid, path, kinds: z.array(z.string()), how }),
+  // What a call answered to one who tried: for the test to look at.
+  z.object({ see: z.literal("answer"), what: z.string(), value: z.int() }),
+  z.object({ see: z.literal("refused"), what: z.string(), result: z.int() }),
+  z.object({ see: z.literal("attack"), what: z.string(), victim: z.int(), result: z.int(), done: z.boolean() }),
 ]);
 export type Line = z.infer<typeof line>;
 
@@ -48,13 +55,13 @@ export function parseLines(output: Buffer): Line[] {
 export function unseen(record: Record, lines: Line[]): string[] {
   const problems: string[] = [];
   for (const one of lines) {
-    const wrong = check(record, one, lines);
+    const wrong = check(record, one);
     if (wrong) problems.push(`${wrong} (${JSON.stringify(one)})`);
   }
   return problems;
 }
 
-function check(record: Record, one: Line, lines: Line[]): string | undefined {
+function check(record: Record, one: Line): string | undefined {
   switch (one.see) {
     case "process": {
       const parent = processOf(record, one.pid).parentpid;
@@ -97,6 +104,7 @@ function check(record: Record, one: Line, lines: Line[]): string | undefined {
     case "deleted": {
       const entry = processOf(record, one.pid);
       if (!entry.fileOps.deletes.some(found => found.path === one.path)) return "not among the deletes";
+      if (one.content === undefined) return undefined;
       const found = entry.openedfiles[one.path]?.sha256;
       return found === sha256(one.content) ? undefined : `openedfiles has ${found}`;
     }
@@ -115,8 +123,21 @@ function check(record: Record, one: Line, lines: Line[]): string | undefined {
         ? undefined
         : `results are ${events.map(event => event.result).join(", ")}`;
     }
+    case "renamed": {
+      const renames = processOf(record, one.pid).fileOps.renames.map(found => found.oldPath);
+      return renames.includes(one.from) ? undefined : `renames are of ${renames.join(" ") || "nothing"}`;
+    }
+    case "open-or-gap": {
+      if (record.commandRun.completeness?.gaps.some(gap => one.kinds.includes(gap.kind))) return undefined;
+      const found = record.processes.find(entry => entry.processid === one.pid);
+      return found && one.path in found.openedfiles ? undefined : "neither seen nor flagged";
+    }
+    case "attack":
+      return one.done ? "the attack went through" : undefined;
     case "daemon":
-      return lines.length > 0 ? undefined : "no lines"; // the test looks at its process itself
+    case "answer":
+    case "refused":
+      return undefined; // the test looks at it itself
   }
 }
 

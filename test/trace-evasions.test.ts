@@ -1,0 +1,63 @@
+// Programs that try not to be seen. Each open that really happened is in the record, or the record says that it may be incomplete.
+import { describe, expect, test } from "bun:test";
+import { recordOf, run, Scratch, start, tracee, users } from "./harness.ts";
+import { gaps } from "./record.ts";
+import { inconsistencies, parseLines, unseen } from "./seen.ts";
+
+interface Row {
+  story: string;
+  command: string[];
+  args?: string[];
+  /** Kinds of gaps and notes that the record must have. */
+  kinds?: string[];
+  /** What must not be in the way: these make no gap at all. */
+  complete?: boolean;
+}
+
+const rows: Row[] = [
+  { story: "a child that asks not to be traced (clone, clone3, flags flipped by a thread)", command: ["untraced-child"] },
+  { story: "calls of the 32-bit table", command: ["int80"], complete: true },
+  { story: "calls of the x32 table", command: ["x32"] },
+  { story: "io_uring is refused", command: ["uring"], kinds: ["io-uring-refused"] },
+  { story: "io_uring is allowed", command: ["uring"], args: ["--allow-io-uring"], kinds: ["io-uring-allowed"] },
+  { story: "a process that is not dumpable", command: ["dumpable"] },
+  { story: "the build's own filter answers an errno", command: ["own-filter", "errno"], complete: true },
+  { story: "the build's own filter raises SIGSYS", command: ["own-filter", "trap"], complete: true },
+  { story: "the build's own filter asks for a tracer", command: ["own-filter", "trace"] },
+  { story: "the build answers its own calls with `continue`", command: ["own-filter", "notify"] },
+  { story: "a path that changes while it is opened", command: ["flipper"], complete: true },
+  { story: "the tracer and the front end are attacked", command: ["attack"] },
+];
+
+for (const user of users) {
+  describe(`as ${user}`, () => {
+    for (const row of rows) {
+      test(row.story, async () => {
+        using scratch = new Scratch(user);
+        const [name, ...words] = row.command;
+        const child = start(scratch, [tracee(name ?? "", scratch), ...words], { trace: true, args: row.args ?? [] });
+        const ran = await child.end();
+        expect(ran.stderr).not.toContain("tracee:");
+        const record = recordOf(ran);
+        const lines = parseLines(ran.stdout);
+        expect(lines.length).toBeGreaterThan(0);
+        expect(unseen(record, lines)).toEqual([]);
+        expect(inconsistencies(record, child.pid)).toEqual([]);
+        for (const kind of row.kinds ?? []) expect(gaps(record)).toContain(kind);
+        if (row.complete) expect(gaps(record)).toEqual([]);
+        expect(ran.status).toBe(0);
+      });
+    }
+
+    test("what a filter of the build's own answers is what it answers without us", async () => {
+      for (const answer of ["errno", "trap", "trace"]) {
+        using scratch = new Scratch(user);
+        const answers = async (bare: boolean) => {
+          const ran = await run(scratch, [tracee("own-filter", scratch), answer], bare ? { bare } : { trace: true });
+          return parseLines(ran.stdout).filter(line => line.see === "answer");
+        };
+        expect(await answers(false)).toEqual(await answers(true));
+      }
+    });
+  });
+}
