@@ -6,6 +6,7 @@ import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Facts } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
 import { productsOf } from "../attestors/product.ts";
+import { ignoredSyscalls } from "../native/abi.gen.ts";
 import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
 import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
@@ -75,7 +76,14 @@ export const runCommand: Command = {
 async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
   const { options } = plan;
   const trace = options.trace
-    ? new Trace({ hashes: options.hashes, closeDescriptor: fd => session.closeDescriptor(fd) })
+    ? new Trace({
+        hashes: options.hashes,
+        closeDescriptor: descriptor => session.closeDescriptor(descriptor),
+        kernelRelease: before.host.kernelRelease,
+        ignoredSyscalls,
+        frontEndPid: process.pid,
+        keepEnvironments: options.attestations.includes("environment"),
+      })
     : undefined;
   session.start({
     trace: options.trace,

@@ -14,10 +14,9 @@ import {
   statfsSync,
 } from "node:fs";
 import { escapeBytes } from "../text.ts";
-import type { HashName } from "../trace/digest-file.ts";
 import type { DigestSet } from "../trace/observation.ts";
 
-export type { HashName };
+export type HashName = "sha256" | "sha1";
 
 export interface WalkedFile {
   /** Relative to the root, `/` between the parts, odd bytes escaped. */

@@ -1,0 +1,379 @@
+// The pieces of `cilock run` that stand alone: its flags as one typed object, the file that the record goes to, the key
+// that signs it, and the summary.
+import { afterAll, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkOutfile, safeFileName, writeOutfile } from "../src/commands/outfile.ts";
+import { parseRunOptions } from "../src/commands/run-options.ts";
+import { checkKey, descriptorNamed } from "../src/commands/signing-key.ts";
+import { ToolError } from "../src/errors.ts";
+import { type RunReport, summaryJson, summaryText } from "../src/reports/summary.ts";
+import type { ProcessObservation, TraceObservation } from "../src/trace/observation.ts";
+
+const root = mkdtempSync(join(tmpdir(), "cilock-cli-run-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let serial = 0;
+
+function scratch(): string {
+  const directory = join(root, `d${serial++}`);
+  mkdirSync(directory);
+  return directory;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Flags
+
+const needed = { step: "s", "signer-file-key-path": "k" };
+const parse = (options: Record<string, string | string[] | boolean>) => parseRunOptions({ ...needed, ...options }, ["make"]);
+
+test("flags: what is there without any", () => {
+  expect(parse({})).toEqual({
+    step: "s",
+    signer: { kind: "file", path: "k", passphrase: undefined, passphrasePath: undefined },
+    outfile: undefined,
+    trace: false,
+    attestations: ["environment", "git"],
+    workingDirectory: undefined,
+    hashes: ["sha256"],
+    graceMs: 5000,
+    captureLimit: 64 << 20,
+    json: false,
+    allowIoUring: false,
+    variables: { add: [], allow: [], disableDefaults: false, remove: false },
+    warnings: [],
+  });
+});
+
+const sizes: [text: string, bytes: number][] = [
+  ["0", 0],
+  ["1000", 1000],
+  ["1k", 1024],
+  ["64MiB", 64 << 20],
+  ["64mib", 64 << 20],
+  ["10MB", 10_000_000],
+  ["512MiB", 512 << 20],
+];
+for (const [text, bytes] of sizes) test(`size ${text}`, () => expect(parse({ "capture-limit": text }).captureLimit).toBe(bytes));
+
+const times: [text: string, ms: number][] = [
+  ["0", 0],
+  ["5", 5000],
+  ["5s", 5000],
+  ["500ms", 500],
+  ["2m", 120_000],
+  ["24h", 86_400_000],
+];
+for (const [text, ms] of times) test(`time ${text}`, () => expect(parse({ grace: text }).graceMs).toBe(ms));
+
+const lists: { given: string[]; attestations: string[]; warnings: RegExp[] }[] = [
+  { given: ["git"], attestations: ["git"], warnings: [] },
+  { given: ["git,environment"], attestations: ["git", "environment"], warnings: [] },
+  { given: ["git", "environment"], attestations: ["git", "environment"], warnings: [] },
+  { given: [""], attestations: [], warnings: [] },
+  { given: ["git, git"], attestations: ["git"], warnings: [/git is named twice/] },
+  { given: ["command-run,product"], attestations: [], warnings: [/command-run always runs/, /product always runs/] },
+];
+for (const row of lists) {
+  test(`attestations ${row.given.join(" ")}`, () => {
+    const { attestations, warnings } = parse({ attestations: row.given });
+    expect(attestations).toEqual(row.attestations);
+    expect(warnings).toHaveLength(row.warnings.length);
+    for (const [index, warning] of row.warnings.entries()) expect(warnings[index]).toMatch(warning);
+  });
+}
+
+test("hashes: repeated and joined", () => {
+  expect(parse({ hashes: ["sha1,sha256", "sha256"] }).hashes).toEqual(["sha1", "sha256"]);
+});
+
+test("a step survives byte for byte", () => {
+  for (const step of ["007", "1e3", "true", "-", " a ", "ä\n", "a/b"]) expect(parse({ step }).step).toBe(step);
+});
+
+// ---------------------------------------------------------------------------------------------
+// The outfile
+
+const names: [step: string, file: string][] = [
+  ["build", "build"],
+  ["a.b_c-d", "a.b_c-d"],
+  ["a/b", "a_b"],
+  ["../x", "_._x"],
+  [".hidden", "_hidden"],
+  ["ä", "__"],
+  ["a b\n", "a_b_"],
+];
+for (const [step, file] of names)
+  test(`file name of the step ${JSON.stringify(step)}`, () => expect(safeFileName(step)).toBe(file));
+
+test("outfile: written beside and renamed, with the mode of any new file", () => {
+  const path = join(scratch(), "out.json");
+  const outfile = checkOutfile(path);
+  if (outfile.kind !== "file") throw new Error(outfile.kind);
+  expect(existsSync(path)).toBe(false);
+  writeOutfile(outfile, Buffer.from("one"));
+  expect(readFileSync(path, "utf8")).toBe("one");
+  expect(statSync(path).mode & 0o777).toBe(0o666 & ~process.umask());
+  const first = statSync(path).ino;
+  writeOutfile(outfile, Buffer.from("two"));
+  expect(readFileSync(path, "utf8")).toBe("two");
+  // Another file under the name: whoever has the first one open keeps a whole record.
+  expect(statSync(path).ino).not.toBe(first);
+  expect(readdirSync(join(path, ".."))).toEqual(["out.json"]);
+});
+
+test("outfile: a link stays a link", () => {
+  const directory = scratch();
+  writeFileSync(join(directory, "real"), "old");
+  symlinkSync("real", join(directory, "link"));
+  const outfile = checkOutfile(join(directory, "link"));
+  if (outfile.kind !== "file") throw new Error(outfile.kind);
+  writeOutfile(outfile, Buffer.from("new"));
+  expect(lstatSync(join(directory, "link")).isSymbolicLink()).toBe(true);
+  expect(readFileSync(join(directory, "real"), "utf8")).toBe("new");
+});
+
+test("outfile: a device is written to, never replaced", () => {
+  // As root a rename onto /dev/null would take it from the whole machine.
+  const outfile = checkOutfile("/dev/null");
+  if (outfile.kind !== "stream") throw new Error(outfile.kind);
+  writeOutfile(outfile, Buffer.from("gone"));
+  expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
+});
+
+test("outfile: a failure leaves no temporary behind", () => {
+  const directory = scratch();
+  const outfile = checkOutfile(join(directory, "out"));
+  if (outfile.kind !== "file") throw new Error(outfile.kind);
+  // The build has put a directory there meanwhile.
+  mkdirSync(join(directory, "out"));
+  expect(() => writeOutfile(outfile, Buffer.from("x"))).toThrow(ToolError);
+  expect(readdirSync(directory)).toEqual(["out"]);
+});
+
+// ---------------------------------------------------------------------------------------------
+// The key
+
+const pem = { privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } } as const;
+const newKey = () => generateKeyPairSync("ed25519", pem).privateKey;
+const keyOf = (path: string, environment = {}) =>
+  checkKey({ path, passphrase: undefined, passphrasePath: undefined, environment });
+
+test("key: another one in its place after the build is refused", async () => {
+  // A build that may write the key file could have its own key sign the record.
+  const path = join(scratch(), "key.pem");
+  writeFileSync(path, newKey());
+  const key = await keyOf(path);
+  await key.read();
+  writeFileSync(path, newKey());
+  await expect(key.read()).rejects.toThrow(/another key/);
+});
+
+test("key: a pipe is read once, when it is needed", async () => {
+  const directory = scratch();
+  const path = join(directory, "pipe");
+  Bun.spawnSync(["mkfifo", path]);
+  const key = await keyOf(path);
+  expect(key.files).toEqual([]);
+  writeFileSync(join(directory, "key.pem"), newKey());
+  const writer = Bun.spawn(["sh", "-c", 'cat "$0" >"$1"', join(directory, "key.pem"), path]);
+  expect((await key.read()).kind).toBe("private");
+  await writer.exited;
+});
+
+test("key: through a descriptor it is read, and withheld from the command", async () => {
+  const path = join(scratch(), "key.pem");
+  writeFileSync(path, newKey());
+  const descriptor = openSync(path, "r");
+  const key = await keyOf(`/dev/fd/${descriptor}`);
+  expect(key.withheldDescriptors).toEqual([descriptor]);
+  expect(key.files).toHaveLength(1);
+  // Twice: the position of the descriptor does not count.
+  expect((await key.read()).publicKey.keyid).toBe((await key.read()).publicKey.keyid);
+  closeSync(descriptor);
+});
+
+const descriptors: [path: string, descriptor: number | undefined][] = [
+  ["/dev/stdin", 0],
+  ["/dev/fd/0", 0],
+  ["/dev//fd/63", 63],
+  ["/proc/self/fd/7", 7],
+  ["/proc/thread-self/fd/7", 7],
+  [`/proc/${process.pid}/fd/7`, 7],
+  ["/proc/1/fd/7", undefined],
+  ["/dev/fd/x", undefined],
+  ["/dev/fd/7/x", undefined],
+  ["dev/fd/7", undefined],
+  ["key.pem", undefined],
+];
+for (const [path, descriptor] of descriptors) test(`descriptor of ${path}`, () => expect(descriptorNamed(path)).toBe(descriptor));
+
+// ---------------------------------------------------------------------------------------------
+// The summary
+
+function process1(changes: Partial<ProcessObservation>): ProcessObservation {
+  return {
+    serial: 1,
+    pid: 1,
+    parentPid: 1,
+    images: [],
+    startTime: 0n,
+    exitCode: 0,
+    openedFiles: new Map(),
+    writtenDigests: new Map(),
+    fileVersions: new Map(),
+    unhashedOpens: [],
+    network: { sockets: [], connections: [], dnsLookups: [] },
+    syscallEvents: [],
+    ...changes,
+  } as ProcessObservation;
+}
+
+const connect = { syscall: "connect", family: "AF_INET", address: "192.0.2.1", port: 443, fd: 3, time: 0n } as const;
+const trace = {
+  processes: [
+    process1({
+      program: "/usr/bin/make",
+      openedFiles: new Map([
+        ["/etc/ld.so.cache", {}],
+        ["/src/Makefile", {}],
+      ]),
+    }),
+    process1({
+      program: "/usr/bin/cc\x1b[31m",
+      images: [{ program: "/bin/sh", argv: ["sh"], executableDigest: {}, time: 0n }],
+      openedFiles: new Map([["/etc/ld.so.cache", {}]]),
+      writtenDigests: new Map([["/src/app", {}]]),
+      network: {
+        sockets: [],
+        connections: [
+          { ...connect, hostname: "example.test" },
+          { ...connect, family: "AF_INET6", address: "2001:db8::1" },
+          { ...connect, family: "AF_UNIX", address: "/run/x" },
+          { ...connect, syscall: "bind" },
+        ],
+        dnsLookups: [],
+      },
+    }),
+  ],
+  completeness: {
+    verdict: "incomplete",
+    gaps: [{ kind: "limit", severity: "gap", count: 3, processIds: [], detail: "a limit was hit" }],
+    tracer: { mode: "ptrace", kernel: "6.1", privileged: true, features: [], ignoredSyscalls: "" },
+  },
+} as unknown as TraceObservation;
+
+const report: RunReport = {
+  step: "build",
+  command: ["make", "a b"],
+  exitCode: 0,
+  signal: undefined,
+  interrupted: undefined,
+  durationNs: 1_234_000_000n,
+  attestors: ["material"],
+  materials: 29,
+  products: 1,
+  trace: undefined,
+  record: { path: "out.json", keyid: "ab12", publicKeyPath: undefined },
+  warnings: [],
+};
+
+test("summary: untraced", () => {
+  expect(summaryText(report, { colour: false })).toBe(`cilock: step build
+  command      make 'a b'
+  exit status  0
+  time         1.23 s
+  materials    29 files
+  products     1 file
+  record       out.json
+  signed by    ab12
+  verify with  cilock verify out.json -k PUBLIC-KEY.pem
+`);
+});
+
+test("summary: traced, killed, with a key of its own, and a program that would colour the terminal", () => {
+  const all: RunReport = {
+    ...report,
+    exitCode: 143,
+    signal: "SIGTERM",
+    interrupted: "SIGTERM",
+    trace,
+    record: { path: "out.json", keyid: "ab12", publicKeyPath: "out.json.pub" },
+  };
+  expect(summaryText(all, { colour: false })).toBe(`cilock: step build
+  command      make 'a b'
+  exit status  143, killed by SIGTERM, after we were sent SIGTERM
+  time         1.23 s
+  processes    2
+  programs     make, sh, cc\\x1B[31m
+  files        2 opened, 1 written
+  network      192.0.2.1:443 (example.test), [2001:db8::1]:443, unix:/run/x
+  trace        incomplete
+               gap: a limit was hit (3 times)
+  materials    29 files
+  products     1 file
+  record       out.json
+  signed by    ab12
+  public key   out.json.pub
+  verify with  cilock verify out.json -k out.json.pub
+`);
+});
+
+test("summary: colours only when asked for", () => {
+  expect(summaryText({ ...report, trace }, { colour: true })).toContain("\x1b[31mincomplete\x1b[0m");
+});
+
+test("summary: a record on stdout has no path and no command to verify it", () => {
+  const text = summaryText(
+    { ...report, record: { path: undefined, keyid: "ab12", publicKeyPath: undefined } },
+    { colour: false },
+  );
+  expect(text).toContain("record       on stdout");
+  expect(text).not.toContain("verify with");
+});
+
+test("summary as JSON", () => {
+  expect(summaryJson({ ...report, trace })).toEqual({
+    step: "build",
+    command: ["make", "a b"],
+    exitcode: 0,
+    durationNs: 1_234_000_000n,
+    attestors: ["material"],
+    materials: 29,
+    products: 1,
+    processes: 2,
+    programs: ["make", "sh", "cc\x1b[31m"],
+    filesOpened: 2,
+    filesWritten: 1,
+    endpoints: ["192.0.2.1:443 (example.test)", "[2001:db8::1]:443", "unix:/run/x"],
+    completeness: { verdict: "incomplete", gaps: [{ kind: "limit", severity: "gap", count: 3, detail: "a limit was hit" }] },
+    outfile: "out.json",
+    keyid: "ab12",
+    warnings: [],
+  });
+});
+
+const durations: [ns: bigint, text: string][] = [
+  [0n, "0 ms"],
+  [999_999_999n, "999 ms"],
+  [59_990_000_000n, "59.99 s"],
+  [3_661_000_000_000n, "61 min 1 s"],
+];
+for (const [durationNs, text] of durations) {
+  test(`summary: ${durationNs} ns`, () =>
+    expect(summaryText({ ...report, durationNs }, { colour: false })).toContain(`time         ${text}\n`));
+}
