@@ -31,9 +31,11 @@ pub fn run(session: *Session, parent: i32, mask: linux.sigset_t) noreturn {
 
     _ = sys.prctl(.SET_PDEATHSIG, 0) catch {};
     if (control.trace != 0) {
-        const installed = seccomp.install(true);
-        if (installed.errno != .SUCCESS) fail(session, .filter, sys.errnoNumber(installed.errno), 125);
-        if (!installed.no_new_privs) session.setFeature(.without_no_new_privs);
+        switch (seccomp.install(true)) {
+            .without_no_new_privs => session.setFeature(.without_no_new_privs),
+            .with_no_new_privs => {},
+            .failed => |e| fail(session, .filter, sys.errnoNumber(e), 125),
+        }
     }
     // What the terminal sent meanwhile is delivered here, as it would have been to the command.
     _ = sys.setSignalMask(mask);

@@ -1,0 +1,110 @@
+//! Signals that somebody sends to the front end reach the command once; those of the terminal have
+//! reached it already, since it is in our process group.
+//!
+//! | signal                | from a process (si_code <= 0)                              | from the terminal |
+//! |-----------------------|------------------------------------------------------------|-------------------|
+//! | HUP, INT, QUIT, TERM  | first: passed on, noted; second: everything is killed       | nothing           |
+//! | USR1, USR2, CONT      | passed on                                                  | nothing           |
+//! | WINCH                 | nothing                                                    | size of the ptys  |
+//!
+//! What was ignored when we were started (nohup) stays ignored. TSTP is not caught: the terminal's stops
+//! us together with the command. The handlers may run in any thread of Bun's: system calls and atomics only.
+const std = @import("std");
+const linux = std.os.linux;
+const sys = @import("sys.zig");
+const Session = @import("session.zig").Session;
+
+const handled = [_]linux.SIG{ .HUP, .INT, .QUIT, .TERM, .USR1, .USR2, .CONT, .WINCH };
+
+const Role = enum { interrupt, pass_on, window };
+
+fn roleOf(signal: linux.SIG) Role {
+    return switch (signal) {
+        .HUP, .INT, .QUIT, .TERM => .interrupt,
+        .WINCH => .window,
+        else => .pass_on,
+    };
+}
+
+/// A sender that signals us and then our process group (timeout(1) does) means one signal.
+const same_signal_ns = 2 * std.time.ns_per_ms;
+
+var session: ?*Session = null;
+var command_pidfd: i32 = -1;
+var window: i32 = -1;
+/// When, by whom and which: the last interrupt, packed into one word for the handlers in several threads.
+var last_interrupt_ns: u64 = 0;
+var last_interrupt: u64 = 0;
+var former: [handled.len]linux.Sigaction = undefined;
+
+/// Dispositions that the process was started with: read before Bun changes any.
+var ignored_at_start: [handled.len]bool = @splat(false);
+
+pub fn rememberIgnored() void {
+    for (handled, &ignored_at_start) |signal, *ignored| {
+        var action: linux.Sigaction = undefined;
+        _ = linux.sigaction(signal, null, &action);
+        ignored.* = action.handler.handler == linux.SIG.IGN;
+    }
+}
+
+/// `window_event`: an eventfd that is written when the terminal's size may have changed.
+pub fn install(of: *Session, window_event: i32) sys.Error!void {
+    // By pidfd: the command's number may be another process's once the tracer has reaped it.
+    command_pidfd = try sys.pidfdOpen(of.command_pid);
+    window = window_event;
+    session = of;
+    for (handled, ignored_at_start, &former) |signal, ignored, *before| {
+        const action: linux.Sigaction = .{
+            .handler = .{ .sigaction = onSignal },
+            .mask = comptime sys.signalSet(&handled),
+            .flags = linux.SA.SIGINFO | linux.SA.RESTART,
+        };
+        _ = linux.sigaction(signal, if (ignored) null else &action, before);
+    }
+}
+
+/// After the run: a signal means us again.
+pub fn uninstall() void {
+    if (session == null) return;
+    for (handled, ignored_at_start, &former) |signal, ignored, *before| {
+        if (!ignored) _ = linux.sigaction(signal, before, null);
+    }
+    session = null;
+    sys.close(command_pidfd);
+}
+
+fn onSignal(signal: linux.SIG, info: *const linux.siginfo_t, _: ?*anyopaque) callconv(.c) void {
+    const of = session orelse return;
+    const role = roleOf(signal);
+    if (role == .window) return sys.notify(window);
+    if (info.code > 0) return; // the terminal's or the kernel's: the command has it
+    if (role == .interrupt) {
+        const sender: u32 = @bitCast(info.fields.common.first.piduid.pid);
+        if (isRepetition(signal, sender)) return;
+        const control = of.control;
+        _ = @cmpxchgStrong(u32, &control.first_signal, 0, @backingInt(signal), .acq_rel, .acquire);
+        if (@atomicRmw(u32, &control.signals_received, .Add, 1, .acq_rel) > 0) {
+            killAll(of);
+            return;
+        }
+        of.wakeFrontEnd();
+    }
+    _ = linux.syscall4(.pidfd_send_signal, @as(u32, @bitCast(command_pidfd)), @backingInt(signal), 0, 0);
+}
+
+fn isRepetition(signal: linux.SIG, sender: u32) bool {
+    const now = sys.nowNs();
+    const what = @as(u64, sender) << 32 | @backingInt(signal);
+    const before = @atomicRmw(u64, &last_interrupt, .Xchg, what, .acq_rel);
+    const before_ns = @atomicRmw(u64, &last_interrupt_ns, .Xchg, now, .acq_rel);
+    return before == what and now -% before_ns < same_signal_ns;
+}
+
+/// With the tracer die its tracees (PTRACE_O_EXITKILL); what is not traced becomes our child, and the
+/// pump's watching thread kills it before it says that the tracer is gone.
+pub fn killAll(of: *Session) void {
+    @atomicStore(u32, &of.control.kill_all, 1, .seq_cst);
+    if (@atomicLoad(u32, &of.control.tracer_gone, .seq_cst) == 0) sys.kill(of.tracer_pid, .KILL) catch {};
+    of.wakeFrontEnd();
+}

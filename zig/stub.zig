@@ -1,0 +1,137 @@
+//! Root of the static stub: the program that takes the place of Bun's dynamic linker and of its shared
+//! libraries. link/bind.ts joins it with the Bun executable; from then on
+//!
+//!   kernel -> Bun's own _start -> __libc_start_main (musl, in this stub)
+//!          -> .init_array of this stub -> startup() below -> Bun's constructors
+//!          -> Bun's main()
+//!
+//! startup() runs before Bun has changed anything in the process: that is where tracer and command begin.
+const std = @import("std");
+const builtin = @import("builtin");
+const lib = @import("lib.zig");
+
+comptime {
+    @import("libstdcxx.zig").exportAll();
+}
+
+/// The linker wants a main; Bun's is the one that is called.
+pub export fn main() c_int {
+    return 127;
+}
+
+pub const panic = @import("panic.zig").Panic;
+
+// ---------------------------------------------------------------------------------------------
+// Filled in by link/bind.ts, found by its magic number
+
+const Constructor = *const fn () callconv(.c) void;
+
+const BindConfig = extern struct {
+    magic: u64 = 0x4249_4e44_4346_4731, // "BINDCFG1"
+    /// DT_INIT (0 if there is none), DT_INIT_ARRAY and its length in Bun.
+    init: ?Constructor = null,
+    init_array: [*]const Constructor = undefined,
+    init_count: u64 = 0,
+    /// Where std::__once_call lives, relative to the thread pointer.
+    once_call_offset: i64 = 0,
+    /// Bun's copy of __stack_chk_guard, where there is one (aarch64).
+    stack_guard: ?*usize = null,
+};
+export var bind_config: BindConfig linksection(".data") = .{};
+
+/// std::call_once: run the callable that the calling thread has stored in __once_call.
+fn onceProxy() callconv(.c) void {
+    const config: *volatile BindConfig = &bind_config;
+    const thread_pointer: usize = switch (builtin.cpu.arch) {
+        .x86_64 => asm ("mov %%fs:0, %[r]"
+            : [r] "=r" (-> usize),
+        ),
+        .aarch64 => asm ("mrs %[r], tpidr_el0"
+            : [r] "=r" (-> usize),
+        ),
+        else => @compileError("unsupported architecture"),
+    };
+    const slot: *const Constructor = @ptrFromInt(thread_pointer +% @as(usize, @bitCast(config.once_call_offset)));
+    slot.*();
+}
+comptime {
+    @export(&onceProxy, .{ .name = "__once_proxy" });
+}
+
+// ---------------------------------------------------------------------------------------------
+// Before Bun's main()
+
+pub const startup_entry linksection(".init_array") = &startup;
+
+extern var __environ: [*:null]?[*:0]u8;
+
+fn startup() callconv(.c) void {
+    const argv = originalArgv();
+    // A failure is remembered: TypeScript can say it in words, and only where the run gets that far.
+    if (wantsTracer(argv)) lib.begin(@ptrCast(argv), @ptrCast(__environ));
+    hideRuntimeSettings();
+
+    const config: *volatile BindConfig = &bind_config; // written after the compiler saw it
+    if (config.stack_guard) |copy| copy.* = libcStackGuard().*;
+    if (config.init) |f| f();
+    const array = config.init_array;
+    for (0..config.init_count) |i| array[i]();
+}
+
+/// libc chose a random value before it called us, but in its own variable.
+fn libcStackGuard() *const usize {
+    return @extern(*const usize, .{ .name = "__stack_chk_guard" });
+}
+
+/// argv ends right before envp: walk back until the word before the strings is their count.
+fn originalArgv() [*:null]?[*:0]u8 {
+    const argv_end: [*]usize = @ptrFromInt(@intFromPtr(__environ) - @sizeOf(usize));
+    var count: usize = 0;
+    while ((argv_end - count - 1)[0] != count) count += 1;
+    return @ptrCast(argv_end - count);
+}
+
+/// Only `cilock run …` starts a tracer, and not where it asks for help.
+fn wantsTracer(argv: [*:null]?[*:0]u8) bool {
+    if (argv[0] == null) return false;
+    const command = std.mem.span(argv[1] orelse return false);
+    if (!std.mem.eql(u8, command, "run")) return false;
+    const next = std.mem.span(argv[2] orelse return false);
+    return !std.mem.eql(u8, next, "--help") and !std.mem.eql(u8, next, "-h");
+}
+
+/// BUN_* variables could turn the program into something else (BUN_BE_BUN makes it the bun CLI).
+/// The command keeps the original environment, and lib.zig a copy of the table.
+fn hideRuntimeSettings() void {
+    var kept: usize = 0;
+    var i: usize = 0;
+    while (__environ[i]) |entry| : (i += 1) {
+        if (std.mem.startsWith(u8, std.mem.span(entry), "BUN_")) continue;
+        __environ[kept] = entry;
+        kept += 1;
+    }
+    __environ[kept] = null;
+}
+
+// ---------------------------------------------------------------------------------------------
+// dlopen("builtin:cilock") and nothing else: a static program cannot load libraries
+
+var handle: u8 = 0;
+
+export fn dlopen(name: ?[*:0]const u8, _: c_int) ?*anyopaque {
+    const wanted = std.mem.span(name orelse return &handle);
+    return if (std.mem.eql(u8, wanted, "builtin:cilock")) &handle else null;
+}
+export fn dlsym(_: ?*anyopaque, name: [*:0]const u8) ?*anyopaque {
+    for (lib.exports) |e| if (std.mem.eql(u8, e.name, std.mem.span(name))) return @constCast(e.address);
+    return null;
+}
+export fn dlclose(_: ?*anyopaque) c_int {
+    return 0;
+}
+export fn dlerror() ?[*:0]const u8 {
+    return "this program is static: only the built-in library can be opened";
+}
+export fn dladdr(_: ?*const anyopaque, _: ?*anyopaque) c_int {
+    return 0;
+}
