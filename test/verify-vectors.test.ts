@@ -5,7 +5,7 @@ import { describeAlgorithm } from "../src/attestation/key-algorithm.ts";
 import { generateKey, loadKey, loadPublicKey } from "../src/attestation/keys.ts";
 import { writePem } from "../src/attestation/pem.ts";
 import { createSigner } from "../src/attestation/signer.ts";
-import { type Report, verifyRecord } from "../src/attestation/verification.ts";
+import { type Question, type Report, verifyRecord } from "../src/attestation/verification.ts";
 import { ToolError } from "../src/errors.ts";
 import { readVectors, type Vector } from "./vectors.ts";
 
@@ -22,7 +22,7 @@ function outcome(verify: () => Report): string {
   }
 }
 
-function question(vector: Vector, bytes: Uint8Array, publicPem: string) {
+function question(vector: Vector, bytes: Uint8Array, publicPem: string): Question {
   const artifact = vector.header.get("artifact");
   const required = vector.header.get("require-complete");
   return {
@@ -30,7 +30,7 @@ function question(vector: Vector, bytes: Uint8Array, publicPem: string) {
     publicKey: loadPublicKey(Buffer.from(publicPem)),
     artifacts: artifact === undefined ? [] : [{ kind: "digest" as const, name: artifact, sha256: artifact }],
     step: vector.header.get("step"),
-    requireComplete: required === "yes" || required === "strict" ? required : ("no" as const),
+    requireComplete: required === "yes" || required === "strict" ? required : "no",
   };
 }
 
