@@ -310,13 +310,10 @@ describe("keygen", () => {
     ["a word too many", ["-o", "@x.pem", "more"], 2, "usage"],
   ];
   test.each(rows)("refuses %s, and writes nothing", async (_, words, status, code) => {
-    if (!existsSync(at("dangling.pub"))) symlinkSync("nowhere", at("dangling.pem"), "file");
+    symlinkSync("nowhere", at("dangling.pem"));
     const before = readdirSync(directory).sort();
     const keyBefore = readFileSync(at("key.pem"), "utf8");
-    const result = await cilock([
-      "keygen",
-      ...words.map((word, index) => (words[index - 1] === "-o" && word !== "-" ? at(word) : word)),
-    ]);
+    const result = await cilock(["keygen", ...words.map(inDirectory)]);
     rmSync(at("dangling.pem"));
     expect(result.error.split(":")[0] ?? "").toBe(code);
     expect(result.status).toBe(status);
