@@ -102,6 +102,23 @@ test("what cannot be read is listed", () => {
   expect(found.unread.map(({ reason }) => reason)).toEqual(["ENAMETOOLONG"]);
 });
 
+test("a file that changes all the time is listed, and does not hold us up", async () => {
+  const directory = tree({ a: "1", log: "x".repeat(32 << 20) });
+  // In place, so that the disk does not fill: the size stays, the times move.
+  const writer = Bun.spawn([
+    "sh",
+    "-c",
+    'while :; do printf y | dd of="$0" conv=notrunc status=none; done',
+    join(directory, "log"),
+  ]);
+  let found = look(directory);
+  while (found.unread.length === 0) found = look(directory);
+  writer.kill();
+  await writer.exited;
+  expect(paths(found)).toEqual(["a"]);
+  expect(found.unread).toEqual([{ path: "log", reason: "changed while it was read" }]);
+});
+
 test("a directory that is gone is listed, not thrown", () => {
   expect(look(join(root, "never"))).toEqual({ files: [], unread: [{ path: ".", reason: "ENOENT" }] });
 });
