@@ -15,7 +15,6 @@ const pump_mod = @import("pump.zig");
 const terminal = @import("terminal.zig");
 const redact = @import("redact.zig");
 const layout = @import("layout.zig");
-const spawn = @import("spawn.zig");
 const testing = @import("testing.zig");
 const session_mod = @import("session.zig");
 const Session = session_mod.Session;
@@ -28,11 +27,13 @@ var session: ?*Session = null;
 /// Why there is no session though one was wanted.
 var start_error: i32 = 0;
 var pump: pump_mod.Pump = undefined;
-var secrets: [secrets_max][]const u8 = undefined;
+/// Mapped at the first one.
+var secrets: [][]const u8 = &.{};
 var secret_count: usize = 0;
 var begins: [1 << 16]bool = undefined;
 
-const secrets_max = 256;
+/// More than an environment can hold.
+const secrets_max = 1 << 16;
 
 /// Called once: by stub.zig before main, or by `cilock_open` in development.
 pub fn begin(argv: Strings, environment: Strings) void {
@@ -90,7 +91,7 @@ fn cilock_mapping_size() callconv(.c) u64 {
     return if (session) |s| s.mapping.len else 0;
 }
 
-/// Size of the original argv (0) or the command's environment (1), NUL after each string; copied if it fits `capacity`.
+/// Size of the original argv (0) or environment (1), NUL after each string; copied if it fits `capacity`.
 fn cilock_strings(which: u32, into: [*]u8, capacity: usize) callconv(.c) u64 {
     const s = session orelse return 0;
     const table = if (which == 0) s.argv else s.environment;
@@ -98,7 +99,6 @@ fn cilock_strings(which: u32, into: [*]u8, capacity: usize) callconv(.c) u64 {
     var i: usize = 0;
     while (table[i]) |entry| : (i += 1) {
         const text = std.mem.span(entry);
-        if (which == 1 and spawn.isWithheld(text)) continue;
         if (size + text.len + 1 <= capacity) @memcpy(into[size..][0 .. text.len + 1], text.ptr[0 .. text.len + 1]);
         size += text.len + 1;
     }
@@ -111,6 +111,10 @@ fn cilock_strings(which: u32, into: [*]u8, capacity: usize) callconv(.c) u64 {
 /// A value that must not be captured. Copied; -1 when there are too many, or it cannot be looked for.
 fn cilock_add_secret(bytes: [*]const u8, length: usize) callconv(.c) i32 {
     if (secret_count == secrets_max or length < 2 or length > redact.secret_max) return -1;
+    if (secret_count == 0) {
+        const table: [*][]const u8 = @ptrCast(sys.mapPrivate(secrets_max * @sizeOf([]const u8)) catch return -1);
+        secrets = table[0..secrets_max];
+    }
     const copy = sys.mapPrivate(length) catch return -1;
     @memcpy(copy[0..length], bytes[0..length]);
     secrets[secret_count] = copy[0..length];

@@ -1,0 +1,120 @@
+// The control block (`Control` in zig/abi.zig): what front end and tracer tell each other, each word written by
+// one side. Words that the other side changes are read with Atomics.
+import { ToolError } from "../errors.ts";
+import * as abi from "./abi.gen.ts";
+import type { StartOptions } from "./session.ts";
+
+const withheldMax = (abi.Control.reservedFront - abi.Control.withheldDescriptors) / 4;
+
+export class ControlBlock {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+
+  constructor(memory: ArrayBuffer) {
+    this.#bytes = new Uint8Array(memory, 0, abi.controlSize);
+    this.#view = new DataView(memory, 0, abi.controlSize);
+    this.#words = new Int32Array(memory, 0, abi.controlSize / 4);
+  }
+
+  #load(offset: number): number {
+    return Atomics.load(this.#words, offset / 4);
+  }
+
+  get ringCount(): number {
+    return this.#view.getUint32(abi.Control.ringCount, true);
+  }
+
+  get realtimeOffset(): bigint {
+    return this.#view.getBigInt64(abi.Control.realtimeOffsetNs, true);
+  }
+
+  get eventDescriptor(): number {
+    return this.#view.getInt32(abi.Control.eventDescriptor, true);
+  }
+
+  /** What Zig decides itself (the stdio words) is not written here. */
+  write(options: StartOptions): void {
+    const view = this.#view;
+    const directory = options.workingDirectory ?? new Uint8Array(0);
+    // The last byte stays 0.
+    if (directory.length >= abi.pathMax)
+      throw new ToolError("working-directory", "the path of the working directory is too long");
+    if (options.withheldDescriptors.length > withheldMax) throw new ToolError("internal", "too many descriptors to withhold");
+    view.setUint32(abi.Control.trace, options.trace ? 1 : 0, true);
+    view.setUint32(abi.Control.argvIndex, options.argvIndex, true);
+    view.setUint32(abi.Control.graceMs, options.graceMs, true);
+    view.setUint32(abi.Control.allowIoUring, options.allowIoUring ? 1 : 0, true);
+    view.setUint32(abi.Control.workingDirectoryLength, directory.length, true);
+    this.#bytes.set(directory, abi.Control.workingDirectory);
+    options.withheldDescriptors.forEach((descriptor, i) => {
+      view.setInt32(abi.Control.withheldDescriptors + 4 * i, descriptor, true);
+    });
+  }
+
+  get phase(): abi.Phase | undefined {
+    return abi.phaseNames[this.#load(abi.Control.phase)];
+  }
+
+  get commandStatus(): number {
+    return this.#load(abi.Control.commandStatus);
+  }
+
+  get errorStage(): abi.Stage {
+    return abi.stageNames[this.#load(abi.Control.errorStage)] ?? "none";
+  }
+
+  get errorErrno(): number {
+    return this.#load(abi.Control.errorErrno);
+  }
+
+  get features(): abi.Feature[] {
+    const bits = this.#load(abi.Control.features);
+    return Object.values(abi.Feature).flatMap(bit => {
+      const name = abi.featureNames[bit];
+      return name !== undefined && (bits & (1 << bit)) !== 0 ? [name] : [];
+    });
+  }
+
+  get ringStalls(): number {
+    return this.#load(abi.Control.ringStalls) >>> 0;
+  }
+
+  get survivorsKilled(): number {
+    return this.#load(abi.Control.survivorsKilled) >>> 0;
+  }
+
+  get startedNs(): bigint {
+    return this.#view.getBigUint64(abi.Control.startedNs, true);
+  }
+
+  get endedNs(): bigint {
+    return this.#view.getBigUint64(abi.Control.endedNs, true);
+  }
+
+  /** Number of records that were published. */
+  get sequence(): number {
+    return Number(this.#view.getBigUint64(abi.Control.sequence, true));
+  }
+
+  get firstSignal(): number {
+    return this.#load(abi.Control.firstSignal);
+  }
+
+  get killAll(): boolean {
+    return this.#load(abi.Control.killAll) !== 0;
+  }
+
+  get tracerGone(): boolean {
+    return this.#load(abi.Control.tracerGone) !== 0;
+  }
+
+  /** Wait status of the tracer process. */
+  get tracerStatus(): number {
+    return this.#load(abi.Control.tracerStatus);
+  }
+
+  get pumpDone(): boolean {
+    return this.#load(abi.Control.pumpDone) !== 0;
+  }
+}

@@ -1,0 +1,125 @@
+// Why a command was not started, or its run ended without a record, in words: one row for each stage at which
+// Zig can fail (`Stage` in zig/abi.zig).
+import { constants } from "node:os";
+import { type ErrorCode, ToolError } from "../errors.ts";
+import type { Stage } from "./abi.gen.ts";
+import type { RecordError } from "./events.ts";
+
+interface Words {
+  command: string;
+  directory: string;
+}
+
+interface Row {
+  code: ErrorCode;
+  message: (errno: string, words: Words) => string;
+  hint?: string;
+}
+
+const ptraceHint =
+  "in a container, give it ptrace (docker run --cap-add=SYS_PTRACE); elsewhere look at kernel.yama.ptrace_scope, which must be 0 or 1; without --trace the command runs unobserved";
+
+const rows: Record<Exclude<Stage, "exec">, Row> = {
+  none: { code: "tracer-failed", message: () => "the tracer gave up and did not say why" },
+  working_directory: {
+    code: "working-directory",
+    message: (errno, { directory }) => `cannot run in ${directory}: ${errno}`,
+    hint: "name an existing directory with --workingdir",
+  },
+  stdio: { code: "command-not-started", message: errno => `cannot connect the command's stdin, stdout or stderr: ${errno}` },
+  seize: {
+    code: "tracing-impossible",
+    message: errno => `cannot trace: ptrace is not permitted here (${errno})`,
+    hint: ptraceHint,
+  },
+  filter: {
+    code: "tracing-impossible",
+    message: errno => `cannot trace: the kernel refuses a seccomp filter (${errno})`,
+    hint: "the kernel needs CONFIG_SECCOMP_FILTER; a container's seccomp profile must allow seccomp(2)",
+  },
+  fork: {
+    code: "command-not-started",
+    message: errno => `cannot make a process for the command: ${errno}`,
+    hint: "look at ulimit -u and the memory that is left",
+  },
+  wait: { code: "tracer-failed", message: errno => `the tracer cannot wait for its processes: ${errno}` },
+  memory: { code: "tracer-failed", message: errno => `the tracer has no memory: ${errno}` },
+  too_many_tracees: { code: "tracer-failed", message: () => "the command has more threads at once than can be traced" },
+  proc: {
+    code: "tracing-impossible",
+    message: errno => `cannot trace: /proc is missing or is another pid namespace's (${errno})`,
+    hint: "mount -t proc proc /proc; without --trace it is not needed",
+  },
+};
+
+export function failedAt(stage: Stage, errno: number, words: Words): ToolError {
+  if (stage === "exec") return notExecuted(errno, words.command);
+  const { code, message, hint } = rows[stage];
+  return new ToolError(code, message(errnoText(errno), words), hint === undefined ? {} : { hint });
+}
+
+function notExecuted(errno: number, command: string): ToolError {
+  if (errno === constants.errno.ENOENT) {
+    return command.includes("/")
+      ? new ToolError("command-not-found", `cannot execute ${command}: no such file`, {
+          hint: "if it is there, the interpreter in its first line, or its dynamic linker, is not",
+        })
+      : new ToolError("command-not-found", `${command}: command not found`, {
+          hint: "look at PATH, or name the file with a slash in it",
+        });
+  }
+  return new ToolError("command-not-executable", `cannot execute ${command}: ${errnoText(errno)}`);
+}
+
+/** The start hook, or what stands in for it in development. */
+export function cannotBegin(errno: number): ToolError {
+  return new ToolError("command-not-started", `cannot make the processes of a run: ${errnoText(errno)}`, {
+    hint: "look at ulimit -n, ulimit -u and the memory that is left",
+  });
+}
+
+/** The tracer died, or exited, before it had said that all is over. Its processes are dead by now. */
+export function endedEarly(status: number): ToolError {
+  const signal = status & 0x7f;
+  const how = signal === 0 ? `exited with status ${(status >> 8) & 0xff}` : `was killed by signal ${signal}`;
+  return new ToolError("tracer-failed", `the tracer ${how} before the command's end; the command has been killed`, {
+    hint: "no record is written of a run that was not watched to its end",
+  });
+}
+
+export function traceLost(error: RecordError): ToolError {
+  return new ToolError("trace-lost", `the tracer's records cannot be read (${error.message}); the command has been killed`, {
+    hint: "this is a bug: please report it",
+    cause: error,
+  });
+}
+
+export function interruptedTwice(signal: string): ToolError {
+  return new ToolError(
+    "interrupted-twice",
+    `interrupted by ${signal} and again: the command has been killed, no record is written`,
+  );
+}
+
+const errnoWords: Record<number, string> = {
+  [constants.errno.EPERM]: "operation not permitted",
+  [constants.errno.ENOENT]: "no such file or directory",
+  [constants.errno.EACCES]: "permission denied",
+  [constants.errno.ENOTDIR]: "not a directory",
+  [constants.errno.EISDIR]: "is a directory",
+  [constants.errno.ENOEXEC]: "not an executable format",
+  [constants.errno.E2BIG]: "argument list too long",
+  [constants.errno.ETXTBSY]: "the file is open for writing",
+  [constants.errno.ENOMEM]: "out of memory",
+  [constants.errno.EAGAIN]: "too many processes, or no memory",
+  [constants.errno.EMFILE]: "too many open files",
+  [constants.errno.ELOOP]: "too many symbolic links",
+  [constants.errno.ENAMETOOLONG]: "name too long",
+  [constants.errno.ENOSYS]: "not supported by this kernel",
+};
+
+const errnoNames = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+function errnoText(errno: number): string {
+  return errnoWords[errno] ?? errnoNames.get(errno) ?? `errno ${errno}`;
+}
