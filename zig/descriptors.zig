@@ -145,7 +145,8 @@ pub const Descriptors = struct {
     /// What a descriptor of ours refers to.
     pub fn identify(descriptors: *Descriptors, descriptor: i32) sys.Error!abi.FileIdentity {
         var stat: linux.Statx = undefined;
-        const e = sys.statx(descriptor, "", linux.AT.EMPTY_PATH, &stat);
+        // DONT_SYNC: a server behind the file system is not asked. It may be one of our stopped tracees.
+        const e = sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat);
         if (e != .SUCCESS) return error.BadDescriptor;
         var file = identityOf(&stat);
         file.file_system = descriptors.fileSystemOf(file.device, descriptor);

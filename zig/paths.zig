@@ -1,0 +1,269 @@
+//! From a path that a tracee gave to a call to the absolute path that the kernel makes of it, as the tracer
+//! sees it: the same text that the link of an opened descriptor has, or names could not be followed from an open
+//! over a rename to the end.
+//!
+//! Directories are resolved by the kernel: opened with O_PATH in the tracee's place (its working directory, its
+//! descriptor, its root) and read back. Where that fails the parts are only joined, and the result says so.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const sys = @import("sys.zig");
+const descriptors_mod = @import("descriptors.zig");
+const Descriptors = descriptors_mod.Descriptors;
+const Owner = descriptors_mod.Owner;
+
+pub const Place = struct {
+    owner: Owner,
+    /// The directory that a relative path starts from; AT_FDCWD: the working directory.
+    directory: i32,
+    /// Somebody in the build may have another root, or other mounts, than we.
+    roots_differ: bool,
+};
+
+pub const How = enum {
+    /// What the path leads to, a last symlink followed.
+    file,
+    /// The name itself, in its resolved directory.
+    name,
+};
+
+pub const Resolved = struct {
+    path: []u8,
+    /// Not put together from text.
+    exact: bool,
+    truncated: bool = false,
+};
+
+pub const max = abi.path_max;
+
+/// `buffer` needs room for `max` bytes.
+pub fn resolve(descriptors: *Descriptors, place: Place, argument: []const u8, how: How, buffer: []u8) Resolved {
+    std.debug.assert(buffer.len >= max);
+    const out = buffer[0..max];
+    if (how == .file or isDirectoryName(argument)) {
+        if (resolveWhole(descriptors, place, argument, out)) |path| return .{ .path = path, .exact = true };
+        // A dangling symlink, or nothing there: the name is still right.
+        if (isDirectoryName(argument)) return joined(place, argument, out);
+    }
+    const bare = std.mem.trimEnd(u8, argument, "/");
+    const slash = std.mem.findScalarLast(u8, bare, '/');
+    const name = if (slash) |at| bare[at + 1 ..] else bare;
+    const directory = if (slash) |at| (if (at == 0) "/" else bare[0..at]) else "";
+    const path = resolveDirectory(descriptors, place, directory, out) orelse return joined(place, argument, out);
+    return join(path.len, name, out, true);
+}
+
+/// A path whose last part names no entry of a directory.
+fn isDirectoryName(argument: []const u8) bool {
+    const bare = std.mem.trimEnd(u8, argument, "/");
+    if (bare.len == 0) return true; // "/", or the empty path
+    const last = if (std.mem.findScalarLast(u8, bare, '/')) |at| bare[at + 1 ..] else bare;
+    return std.mem.eql(u8, last, ".") or std.mem.eql(u8, last, "..");
+}
+
+fn resolveDirectory(descriptors: *Descriptors, place: Place, directory: []const u8, out: []u8) ?[]u8 {
+    if (directory.len == 0) return base(place, out);
+    return resolveWhole(descriptors, place, directory, out);
+}
+
+fn resolveWhole(descriptors: *Descriptors, place: Place, path: []const u8, out: []u8) ?[]u8 {
+    if (path.len == 0) return base(place, out);
+    const descriptor = openInPlace(place, path, .{ .PATH = true, .CLOEXEC = true }) orelse return null;
+    defer sys.close(descriptor);
+    const file = descriptors.identify(descriptor) catch return null;
+    const link = descriptors.linkOf(descriptor, &file, out) catch return null;
+    return out[0..link.path.len];
+}
+
+/// Opens what `path` leads to for the tracee. Null: not there, too long, or not for us.
+pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
+    var buffer: [max + 64]u8 = undefined;
+    if (path.len > max) return null;
+    if (place.roots_differ) return openInRoot(place, path, flags, &buffer);
+    var at: usize = 0;
+    if (path[0] == '/') {
+        at = ownProc(place.owner, path, &buffer);
+    } else {
+        at = basePath(place, &buffer);
+        at = sys.append(&buffer, at, "/");
+        at = sys.append(&buffer, at, path);
+    }
+    buffer[at] = 0;
+    return switch (sys.open(linux.AT.FDCWD, buffer[0..at :0], flags)) {
+        .descriptor => |number| number,
+        .failed => null,
+    };
+}
+
+/// A name for the same file that we can give to the kernel: /proc/self means another process for us.
+fn ownProc(owner: Owner, path: []const u8, buffer: []u8) usize {
+    const aliases = [_]struct { prefix: []const u8, rest: []const u8, thread: bool = false }{
+        .{ .prefix = "/proc/self", .rest = "" },
+        .{ .prefix = "/proc/thread-self", .rest = "", .thread = true },
+        .{ .prefix = "/dev/fd", .rest = "fd" },
+        .{ .prefix = "/dev/stdin", .rest = "fd/0" },
+        .{ .prefix = "/dev/stdout", .rest = "fd/1" },
+        .{ .prefix = "/dev/stderr", .rest = "fd/2" },
+    };
+    for (aliases) |alias| {
+        if (!std.mem.startsWith(u8, path, alias.prefix)) continue;
+        const rest = path[alias.prefix.len..];
+        if (rest.len > 0 and rest[0] != '/') continue;
+        // /proc has an entry for a thread too, though it does not list it.
+        const at = sys.procPath(buffer, if (alias.thread) owner.tid else owner.pid, alias.rest).len;
+        if (at + rest.len >= buffer.len) break;
+        return sys.append(buffer, at, rest);
+    }
+    return sys.append(buffer, 0, path);
+}
+
+/// With a root of its own: absolute symlinks must be followed in that root, which openat2 can (Linux 5.6).
+fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32 {
+    const root = switch (sys.open(linux.AT.FDCWD, sys.procPath(buffer, place.owner.tid, "root"), .{ .PATH = true, .CLOEXEC = true })) {
+        .descriptor => |number| number,
+        .failed => return null,
+    };
+    defer sys.close(root);
+    var at: usize = 0;
+    if (path[0] != '/') {
+        // Its directory as text, below its root.
+        var start: [max]u8 = undefined;
+        const directory = base(place, &start) orelse return null;
+        var root_text: [max]u8 = undefined;
+        at = sys.append(buffer, 0, belowRoot(directory, rootOf(place.owner.tid, &root_text)));
+        if (at + 1 + path.len >= max) return null;
+        at = sys.append(buffer, at, "/");
+    } else if (path.len >= max) return null;
+    at = sys.append(buffer, at, path);
+    buffer[at] = 0;
+    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
+    const resolve_in_root = 0x10;
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_in_root };
+    const rc = linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(buffer.ptr), @intFromPtr(&how), @sizeOf(OpenHow));
+    return @intCast(sys.check(rc) catch return null);
+}
+
+/// The directory that a relative path starts from.
+pub fn base(place: Place, out: []u8) ?[]u8 {
+    var buffer: [64]u8 = undefined;
+    const at = basePath(place, &buffer);
+    buffer[at] = 0;
+    return sys.readLink(linux.AT.FDCWD, buffer[0..at :0], out) catch null;
+}
+
+fn basePath(place: Place, buffer: []u8) usize {
+    if (place.directory == linux.AT.FDCWD) return sys.procPath(buffer, place.owner.tid, "cwd").len;
+    const at = sys.procPath(buffer, place.owner.tid, "fd/").len;
+    return sys.appendNumber(buffer, at, @as(u32, @bitCast(place.directory)));
+}
+
+/// A thread's root directory; empty: the tracer's own, "/".
+pub fn rootOf(tid: i32, out: []u8) []u8 {
+    var buffer: [64]u8 = undefined;
+    const root = sys.readLink(linux.AT.FDCWD, sys.procPath(&buffer, tid, "root"), out) catch return out[0..0];
+    return if (std.mem.eql(u8, root, "/")) out[0..0] else root;
+}
+
+fn belowRoot(path: []const u8, root: []const u8) []const u8 {
+    if (root.len == 0 or !std.mem.startsWith(u8, path, root)) return path;
+    const rest = path[root.len..];
+    if (rest.len == 0) return "/";
+    return if (rest[0] == '/') rest else path;
+}
+
+/// Only text: the tracee's own "..", "." and symlinks are still in it.
+fn joined(place: Place, argument: []const u8, out: []u8) Resolved {
+    if (argument.len > 0 and argument[0] == '/') return join(0, argument, out, false);
+    const start = base(place, out) orelse return join(0, argument, out, false);
+    return join(start.len, argument, out, false);
+}
+
+/// `out[0..length]`, a slash if it needs one, and `name`.
+fn join(length: usize, name: []const u8, out: []u8, exact: bool) Resolved {
+    var at = length;
+    if (name.len > 0 and at > 0 and out[at - 1] != '/' and name[0] != '/' and at < out.len) {
+        out[at] = '/';
+        at += 1;
+    }
+    const room = @min(name.len, out.len - at);
+    @memcpy(out[at..][0..room], name[0..room]);
+    return .{ .path = out[0 .. at + room], .exact = exact, .truncated = room < name.len };
+}
+
+// ---------------------------------------------------------------------------------------------
+
+const testing = std.testing;
+const Session = @import("session.zig").Session;
+
+test "paths of a process" {
+    var session: Session = undefined;
+    var descriptors = try Descriptors.init(&session, true);
+    defer descriptors.deinit();
+    const top = "/tmp/cilock-paths";
+    for ([_][*:0]const u8{ top, top ++ "/real", top ++ "/real/deep" }) |path| _ = linux.mkdir(path, 0o700);
+    _ = linux.symlink("real", top ++ "/alias");
+    _ = linux.symlink("nowhere", top ++ "/dangling");
+    const file = sys.open(linux.AT.FDCWD, top ++ "/real/file", .{ .ACCMODE = .WRONLY, .CREAT = true }).descriptor;
+    defer sys.close(file);
+    const directory = sys.open(linux.AT.FDCWD, top ++ "/real", .{ .DIRECTORY = true }).descriptor;
+    defer sys.close(directory);
+
+    const own: Owner = .{ .tid = linux.gettid(), .pid = linux.getpid(), .process = 1 };
+    const cwd: Place = .{ .owner = own, .directory = linux.AT.FDCWD, .roots_differ = false };
+    const real: Place = .{ .owner = own, .directory = directory, .roots_differ = false };
+    const Row = struct { place: Place, argument: []const u8, how: How, expected: []const u8, exact: bool = true };
+    var number_path: [64]u8 = undefined;
+    var at = sys.append(&number_path, 0, "/proc/self/fd/");
+    at = sys.appendNumber(&number_path, at, @intCast(file));
+    const rows = [_]Row{
+        .{ .place = cwd, .argument = top ++ "/alias/new", .how = .name, .expected = top ++ "/real/new" },
+        .{ .place = cwd, .argument = top ++ "/alias", .how = .name, .expected = top ++ "/alias" },
+        .{ .place = cwd, .argument = top ++ "/alias", .how = .file, .expected = top ++ "/real" },
+        .{ .place = cwd, .argument = top ++ "/alias/", .how = .name, .expected = top ++ "/alias" },
+        .{ .place = cwd, .argument = top ++ "/alias/.", .how = .name, .expected = top ++ "/real" },
+        .{ .place = cwd, .argument = top ++ "/dangling", .how = .file, .expected = top ++ "/dangling" },
+        .{ .place = cwd, .argument = "/", .how = .name, .expected = "/" },
+        .{ .place = cwd, .argument = "//tmp", .how = .name, .expected = "/tmp" },
+        .{ .place = cwd, .argument = "/no/such/place", .how = .name, .expected = "/no/such/place", .exact = false },
+        .{ .place = real, .argument = "file", .how = .file, .expected = top ++ "/real/file" },
+        .{ .place = real, .argument = "new", .how = .name, .expected = top ++ "/real/new" },
+        .{ .place = real, .argument = "../alias/deep/../x", .how = .name, .expected = top ++ "/real/x" },
+        .{ .place = real, .argument = "..", .how = .name, .expected = top },
+        .{ .place = real, .argument = "no/such", .how = .name, .expected = top ++ "/real/no/such", .exact = false },
+        .{ .place = real, .argument = "", .how = .file, .expected = top ++ "/real" },
+        .{ .place = cwd, .argument = number_path[0..at], .how = .file, .expected = top ++ "/real/file" },
+    };
+    for (rows) |row| {
+        errdefer std.debug.print("row: {s}\n", .{row.argument});
+        for ([_]bool{ false, true }) |differ| {
+            // Seen from our own root both ways are the same, but for /proc/self.
+            if (differ and std.mem.startsWith(u8, row.argument, "/proc")) continue;
+            var place = row.place;
+            place.roots_differ = differ;
+            var buffer: [max]u8 = undefined;
+            const resolved = resolve(&descriptors, place, row.argument, row.how, &buffer);
+            try testing.expectEqualStrings(row.expected, resolved.path);
+            try testing.expectEqual(row.exact, resolved.exact);
+        }
+    }
+}
+
+test "a path that is too long is cut, and says so" {
+    var session: Session = undefined;
+    var descriptors = try Descriptors.init(&session, true);
+    defer descriptors.deinit();
+    const own: Owner = .{ .tid = linux.gettid(), .pid = linux.getpid(), .process = 1 };
+    const place: Place = .{ .owner = own, .directory = linux.AT.FDCWD, .roots_differ = false };
+    const long: [max]u8 = @splat('x');
+    var buffer: [max]u8 = undefined;
+    const resolved = resolve(&descriptors, place, &long, .name, &buffer);
+    try testing.expect(resolved.truncated);
+    try testing.expectEqual(@as(usize, max), resolved.path.len);
+}
+
+test "text below a root" {
+    try testing.expectEqualStrings("/x", belowRoot("/root/x", "/root"));
+    try testing.expectEqualStrings("/", belowRoot("/root", "/root"));
+    try testing.expectEqualStrings("/rootless/x", belowRoot("/rootless/x", "/root"));
+    try testing.expectEqualStrings("/x", belowRoot("/x", ""));
+}
