@@ -96,7 +96,10 @@ export class Digester {
   idle(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#outstanding === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#idle.push({ resolve, reject }));
+    // The threads do not keep the process alive (an error may have left them behind), so the one who waits has to.
+    const keepAlive = setInterval(() => {}, 1 << 30);
+    const idle = new Promise<void>((resolve, reject) => this.#idle.push({ resolve, reject }));
+    return idle.finally(() => clearInterval(keepAlive));
   }
 
   [Symbol.dispose](): void {
@@ -176,6 +179,7 @@ export class Digester {
 
   #startLane(onResults: (results: FromWorker) => void): Lane {
     const worker = new Worker(workerUrl());
+    worker.unref();
     worker.onmessage = (event: MessageEvent<FromWorker>) => {
       try {
         onResults(event.data);

@@ -157,7 +157,8 @@ export interface SyscallEvent {
   args: bigint[];
   path?: string;
   targetPath?: string;
-  result: 0 | string;
+  /** 0 or the errno's name; left out where the call was seen only before it was done. */
+  result?: 0 | string;
   time: bigint;
 }
 

@@ -222,6 +222,17 @@ const duplicate: Row = {
   when: call => isSocketOnto(call, int(call, 1)),
   detail: call => `${descriptorItem(call, 0)?.link ?? "socket"} onto ${int(call, 1)}`,
 };
+/** The descriptor is the kernel's choice: the lowest free one. */
+const lowestFree: Row = {
+  arguments: 1,
+  when: call => isSocketOnto(call, call.result),
+  detail: call => `${descriptorItem(call, 0)?.link ?? "socket"} onto ${call.result}`,
+};
+const duplicateByFcntl: Row = {
+  ...lowestFree,
+  arguments: 3,
+  when: call => (int(call, 1) === F_DUPFD || int(call, 1) === F_DUPFD_CLOEXEC) && isSocketOnto(call, call.result),
+};
 const kexec: Row = { arguments: 4 };
 
 const rows: Readonly<Record<string, Row>> = {
@@ -242,13 +253,11 @@ const rows: Readonly<Record<string, Row>> = {
   clone3: { arguments: 2, when: call => (cloneFlags(call) & allNamespaces) !== 0n, detail: call => namespaces(cloneFlags(call)) },
   unshare: { arguments: 1, detail: call => flagNames(argument(call, 0), unshareFlags) },
   setns: { arguments: 2, path: 0, detail: call => namespaces(argument(call, 1)) },
+  dup: { ...lowestFree, arguments: 1 },
   dup2: { ...duplicate, arguments: 2 },
   dup3: duplicate,
-  fcntl: {
-    arguments: 3,
-    when: call => (int(call, 1) === F_DUPFD || int(call, 1) === F_DUPFD_CLOEXEC) && isSocketOnto(call, call.result),
-    detail: call => `${descriptorItem(call, 0)?.link ?? "socket"} onto ${call.result}`,
-  },
+  fcntl: duplicateByFcntl,
+  fcntl64: { ...duplicateByFcntl, as: "fcntl" },
   mprotect: protect,
   pkey_mprotect: { ...protect, arguments: 4 },
   mmap: map,
@@ -304,9 +313,9 @@ export class Syscalls {
     const event: SyscallEvent = {
       syscall: row.as ?? call.name,
       args: call.arguments.slice(0, row.arguments).map(value => BigInt.asIntN(64, value)),
-      result: resultName(call.result),
       time: call.timeNs,
     };
+    if (!call.entryOnly) event.result = resultName(call.result);
     const detail = row.detail?.(call);
     if (detail !== undefined && detail !== "") event.detail = detail;
     const path = row.path === undefined ? undefined : pathText(call, row.path);

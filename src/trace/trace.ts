@@ -1,5 +1,7 @@
 // One traced run: gives every event, in order, to the observers, and at the end puts what they know together. Observers
 // do not know each other; what two of them need is passed in here.
+import { release } from "node:os";
+import * as abi from "../native/abi.gen.ts";
 import type { Event } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
@@ -17,11 +19,11 @@ export interface TraceOptions {
   hashes: readonly HashName[];
   /** Closes a descriptor that the tracer has handed over, and lets the tracer know. */
   closeDescriptor: (descriptor: number) => void;
-  /** What the record says about the tracer. */
-  kernelRelease: string;
-  ignoredSyscalls: Hex;
-  /** Parent of the command in the record. */
-  frontEndPid: number;
+  /** What the record says about the tracer; for tests, since the defaults are the truth. */
+  kernelRelease?: string;
+  ignoredSyscalls?: Hex;
+  /** Parent of the command in the record: this process. */
+  frontEndPid?: number;
   /** Environments are large, and only the environment attestor's run records them. */
   keepEnvironments?: boolean;
   /** For tests. */
@@ -48,7 +50,7 @@ export class Trace {
 
   constructor(options: TraceOptions) {
     this.#options = options;
-    const { hashes, closeDescriptor, frontEndPid, limits = {} } = options;
+    const { hashes, closeDescriptor, frontEndPid = process.pid, limits = {} } = options;
     const { keptMax, ...digesterLimits } = limits;
     const reportGap = this.#gaps.report;
     const reportLimit = (process: number, what: string) => reportGap("limit", process, what);
@@ -98,6 +100,11 @@ export class Trace {
     }
   }
 
+  /** Ends the digest threads; `finish` has done it. For a run that ends in an error. */
+  [Symbol.dispose](): void {
+    this.#digester[Symbol.dispose]();
+  }
+
   /** After the last event. Throws if digests were lost: then there is nothing to sign. */
   async finish(outcome: TraceOutcome): Promise<TraceObservation> {
     try {
@@ -115,7 +122,7 @@ export class Trace {
         syscallEvents: this.#syscalls.eventsOf(facts.serial),
       }),
     );
-    const { kernelRelease: kernel, ignoredSyscalls } = this.#options;
+    const { kernelRelease: kernel = release(), ignoredSyscalls = abi.ignoredSyscalls } = this.#options;
     const features = [...outcome.features];
     const tracer = { mode: "ptrace", kernel, privileged: features.includes("privileged"), features, ignoredSyscalls };
     const pidOf = (process: number) => this.#processes.pidOf(process);

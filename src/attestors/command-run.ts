@@ -1,0 +1,260 @@
+// The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
+// The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
+import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
+import { omitUndefined } from "../attestation/json.ts";
+import { escapeBytes, unescapeText } from "../text.ts";
+import { formatTime } from "../time.ts";
+import type {
+  CapturedStream,
+  Completeness,
+  DigestSet,
+  EarlierImage,
+  FileOps,
+  Observation,
+  ProcessObservation,
+  SyscallEvent,
+  TraceObservation,
+} from "../trace/observation.ts";
+import type { Attestor, AttestorOptions } from "./attestor.ts";
+import { recordedVariables } from "./environment.ts";
+
+export const commandRunAttestor: Attestor = {
+  name: "command-run",
+  type: "https://aflock.ai/attestations/command-run/v0.1",
+  stage: "execute",
+  alwaysRuns: true,
+  runsByDefault: true,
+  attest(facts) {
+    const [startTime, endTime] = facts.times.command;
+    return {
+      type: this.type,
+      predicate: commandRunPredicate(facts.observation, facts.options),
+      subjects: [],
+      startTime,
+      endTime,
+    };
+  },
+};
+
+export function commandRunPredicate(observation: Observation, options: AttestorOptions): JsonObject {
+  const texts = new Texts(options);
+  const { stdout, stderr, trace } = observation;
+  const cmd = observation.argv.map(word => texts.recorded(textOf(word)));
+  const output = { stdout: texts.recorded(outputText(stdout)), stderr: texts.recorded(outputText(stderr)) };
+  const processes = trace?.processes.map(process => processJson(process, texts));
+  const redactions = texts.redactions + stdout.redactions + stderr.redactions;
+  return omitUndefined({
+    cmd,
+    exitcode: observation.exitCode,
+    summary: summaryJson(observation, redactions),
+    ...output,
+    stdoutDigest: streamJson(stdout),
+    stderrDigest: streamJson(stderr),
+    interrupted: observation.interrupted,
+    processes,
+    completeness: trace && completenessJson(trace.completeness),
+  });
+}
+
+/** Texts on their way into the record: secrets replaced and counted, variables filtered. */
+class Texts {
+  readonly #redact: AttestorOptions["redact"];
+  readonly #options: AttestorOptions | undefined;
+  redactions = 0;
+
+  constructor(options: AttestorOptions) {
+    this.#redact = options.redact;
+    if (!options.attestations.includes("environment")) return;
+    // The same 50 names come with every process, and each is tried against 100 globs.
+    const known = new Map<string, boolean>();
+    const isSensitiveVariable = (name: string) => {
+      const sensitive = known.get(name) ?? options.isSensitiveVariable(name);
+      known.set(name, sensitive);
+      return sensitive;
+    };
+    this.#options = { ...options, isSensitiveVariable };
+  }
+
+  recorded(text: string): string {
+    const { text: redacted, count } = this.#redact(text);
+    this.redactions += count;
+    return redacted;
+  }
+
+  /** Undefined without the environment attestor. */
+  variables(environment: readonly Uint8Array[] | undefined): Map<string, string> | undefined {
+    if (!this.#options || !environment || environment.length === 0) return undefined;
+    return recordedVariables(environment, this.#options);
+  }
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** A word as it is; only one that is not UTF-8 is escaped. */
+function textOf(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return escapeBytes(bytes);
+  }
+}
+
+/** argv comes escaped, as paths are. In a word a backslash stands for itself. */
+function wordOf(escaped: string): string {
+  return escaped.includes("\\") ? textOf(unescapeText(escaped)) : escaped;
+}
+
+/** What is not UTF-8 becomes U+FFFD, as existing readers expect; `stdoutDigest` is over the bytes. */
+const outputText = (stream: CapturedStream): string => lossy.decode(stream.bytes);
+
+function streamJson({ sha256, length, bytes }: CapturedStream): JsonObject {
+  return { sha256, bytes: length, captured: bytes.length };
+}
+
+function summaryJson(observation: Observation, redactions: number): JsonObject {
+  const { trace } = observation;
+  return omitUndefined({
+    durationNs: observation.endTime - observation.startTime,
+    totals: nonZero(trace?.totals ?? {}),
+    outliers: trace ? outliersJson(trace.outliers) : {},
+    diagnostics: nonZero(trace?.diagnostics ?? {}),
+    redactions: redactions === 0 ? undefined : redactions,
+    failedOpens: trace?.failedOpens,
+  });
+}
+
+function outliersJson({ largestRead, mostOpened, suspiciousOps }: TraceObservation["outliers"]): JsonObject {
+  return omitUndefined({
+    largestRead: largestRead && { path: largestRead.path, bytes: largestRead.bytes },
+    mostOpened: mostOpened && { path: mostOpened.path, count: mostOpened.count },
+    suspiciousOps: Object.keys(suspiciousOps).length === 0 ? undefined : suspiciousOps,
+  });
+}
+
+function nonZero(counts: Record<string, number>): JsonObject {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
+}
+
+function processJson(process: ProcessObservation, texts: Texts): JsonObject {
+  const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
+  const variables = texts.variables(process.environment);
+  return omitUndefined({
+    program: process.program,
+    processid: process.pid,
+    parentpid: process.parentPid,
+    programdigest: known(process.programDigest),
+    comm: process.comm,
+    cmdline: argv?.join(" "),
+    argv,
+    exedigest: known(process.executableDigest),
+    openedfiles: digestsJson(process.openedFiles),
+    writtenDigests: digestsJson(process.writtenDigests),
+    fileVersions: process.fileVersions.size === 0 ? undefined : (process.fileVersions satisfies JsonMap),
+    unhashedOpens: listJson(process.unhashedOpens, ({ path, reason }) => ({ path, reason })),
+    environ: variables && [...variables].map(([name, value]) => `${name}=${value}`).join(" "),
+    env: variables,
+    specbypassisvuln: process.speculationVulnerable || undefined,
+    root: process.root,
+    images: listJson(process.images, image => imageJson(image, texts)),
+    starttime: formatTime(process.startTime),
+    endtime: process.endTime === undefined ? undefined : formatTime(process.endTime),
+    cwd: process.cwd,
+    network: networkJson(process.network),
+    fileOps: fileOpsJson(process.fileOps),
+    syscallEvents: listJson(process.syscallEvents, eventJson),
+    exitcode: process.exitCode === 0 ? undefined : process.exitCode,
+    exitsignal: process.exitSignal,
+  });
+}
+
+const known = (digests: DigestSet | undefined): DigestSet | undefined =>
+  digests === undefined || Object.keys(digests).length === 0 ? undefined : digests;
+
+function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonMap | undefined {
+  return files.size === 0 ? undefined : files;
+}
+
+function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | undefined {
+  return list.length === 0 ? undefined : list.map(each);
+}
+
+function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts): JsonObject {
+  return omitUndefined({
+    program,
+    argv: argv.map(word => texts.recorded(wordOf(word))),
+    exedigest: known(executableDigest),
+    time: formatTime(time),
+  });
+}
+
+/** An object without its empty lists; undefined if nothing is left. */
+function nonEmpty(lists: { [name: string]: JsonArray | undefined }): JsonObject | undefined {
+  const kept = omitUndefined(lists);
+  return Object.keys(kept).length === 0 ? undefined : kept;
+}
+
+function networkJson({ sockets, connections, dnsLookups }: ProcessObservation["network"]): JsonObject | undefined {
+  return nonEmpty({
+    sockets: listJson(sockets, ({ family, type, protocol, fd }) => ({ family, type, protocol, fd })),
+    connections: listJson(connections, ({ syscall, family, address, port, fd, time, hostname, result, hostnameSource }) =>
+      omitUndefined({
+        syscall,
+        family,
+        address,
+        port,
+        fd,
+        timestamp: formatTime(time),
+        hostname,
+        result,
+        hostnamesource: hostnameSource,
+      }),
+    ),
+    dnsLookups: listJson(dnsLookups, ({ serverAddress, serverPort, names }) =>
+      omitUndefined({ serverAddress, serverPort, names }),
+    ),
+  });
+}
+
+function fileOpsJson(ops: FileOps): JsonObject | undefined {
+  const stamp = (time: bigint) => ({ timestamp: formatTime(time) });
+  const executable = 0o111;
+  return nonEmpty({
+    writes: listJson(ops.writes, ({ path, bytes, time }) => ({ path, bytes, ...stamp(time) })),
+    renames: listJson(ops.renames, ({ oldPath, newPath, time }) => ({ oldPath, newPath, ...stamp(time) })),
+    deletes: listJson(ops.deletes, ({ path, time }) => ({ path, ...stamp(time) })),
+    permChanges: listJson(ops.permChanges, ({ path, mode, time }) => ({
+      path,
+      mode,
+      setExec: (mode & executable) !== 0,
+      ...stamp(time),
+    })),
+    links: listJson(ops.links, ({ oldPath, newPath, time }) => ({ oldPath, newPath, ...stamp(time) })),
+    symlinks: listJson(ops.symlinks, ({ target, path, time }) => ({ target, path, ...stamp(time) })),
+    mkdirs: listJson(ops.mkdirs, ({ path, mode, time }) => ({ path, mode, ...stamp(time) })),
+    nodes: listJson(ops.nodes, ({ path, mode, time }) => ({ path, mode, ...stamp(time) })),
+    truncates: listJson(ops.truncates, ({ path, length, time }) => ({ path, length, ...stamp(time) })),
+    ownerChanges: listJson(ops.ownerChanges, ({ path, uid, gid, time }) => ({ path, uid, gid, ...stamp(time) })),
+    timeChanges: listJson(ops.timeChanges, ({ path, time }) => ({ path, ...stamp(time) })),
+    xattrChanges: listJson(ops.xattrChanges, ({ path, name, time }) => ({ path, name, ...stamp(time) })),
+  });
+}
+
+function eventJson({ syscall, detail, args, path, targetPath, time, result }: SyscallEvent): JsonObject {
+  return omitUndefined({ syscall, detail, args, path, targetPath, timestamp: formatTime(time), result });
+}
+
+function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
+  const { mode, kernel, privileged, features, ignoredSyscalls } = tracer;
+  return {
+    verdict,
+    gaps: gaps.map(({ kind, severity, count, processIds, detail }) => ({
+      kind,
+      severity,
+      count,
+      processids: processIds,
+      detail,
+    })),
+    tracer: { mode, kernel, privileged, features, ignoredSyscalls },
+  };
+}
