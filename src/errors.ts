@@ -32,18 +32,21 @@ export type ErrorCode = keyof typeof exitStatus;
 /** Printed as `cilock: error: MESSAGE` and, with a hint, `cilock: hint: HINT`. Lower case, no full stop, names the flag or the file. */
 export class ToolError extends Error {
   readonly hint: string | undefined;
+  readonly #status: number | undefined;
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { hint?: string; cause?: unknown } = {},
+    /** `status`: only where the table cannot know it, as 128 + n after signal n. */
+    options: { hint?: string; cause?: unknown; status?: number } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "ToolError";
     this.hint = options.hint;
+    this.#status = options.status;
   }
 
   get exitStatus(): number {
-    return exitStatus[this.code];
+    return this.#status ?? exitStatus[this.code];
   }
 }

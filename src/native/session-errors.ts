@@ -94,10 +94,13 @@ export function traceLost(error: RecordError): ToolError {
   });
 }
 
+const signalNumbers = new Map<string, number>(Object.entries(constants.signals));
+
 export function interruptedTwice(signal: string): ToolError {
   return new ToolError(
     "interrupted-twice",
     `interrupted by ${signal} and again: the command has been killed, no record is written`,
+    { status: 128 + (signalNumbers.get(signal) ?? 0) },
   );
 }
 
