@@ -9,6 +9,8 @@ interface Found {
   examples: string[];
 }
 
+const badAddress = -14n; // EFAULT
+
 /** What is listed of each kind; `count` counts on. */
 const processesMax = 100;
 const examplesMax = 8;
@@ -39,6 +41,8 @@ export class Gaps {
   /** Flags of any record. */
   onFlags(event: Event): void {
     if (event.header.truncated) this.report("truncated", event.process, event.kind === "syscall" ? event.name : event.kind);
+    // A bad pointer is the process's own affair: the kernel could not read it either.
+    if (event.kind === "syscall" && event.result === badAddress) return;
     if (event.header.unreadable) this.#unreadable.set(event.process, (this.#unreadable.get(event.process) ?? 0) + 1);
   }
 

@@ -5,10 +5,10 @@
 import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
 import { type Content, type Contents, type FileRecord, isKnown, isSameContent } from "./contents.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
-import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
+import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import type { DigestSet, FileOps, UnhashedReason } from "./observation.ts";
-import { type Writer, WrittenFiles } from "./written-files.ts";
+import { type OpenForWriting, type Writer, WrittenFiles } from "./written-files.ts";
 
 /** What one process did with files: its part of a ProcessObservation. */
 export interface FileFacts {
@@ -36,6 +36,11 @@ interface ProcessFiles {
   alive: boolean;
 }
 
+interface Label {
+  path: string;
+  processes: number;
+}
+
 /** Contents of one path in one process. Beyond it equal neighbours are folded; what is still more is a gap. */
 const versionsMax = 10_000;
 /** fileOps of the whole run. */
@@ -52,7 +57,8 @@ export class Files {
   readonly #reportGap: ReportGap;
   readonly #written: WrittenFiles;
   readonly #processes: (ProcessFiles | undefined)[] = [];
-  readonly #paths = new Map<string, string>();
+  /** One copy of each path, and how many processes have opened it. */
+  readonly #paths = new Map<string, Label>();
   readonly #changes: NameChanges;
   #operations = 0;
   failedOpens = 0;
@@ -89,8 +95,8 @@ export class Files {
     }
     const process = this.#process(event.process);
     process.root = event.root;
-    const path = this.#intern(belowRoot(event.path, event.root));
-    this.#opened(process, event, path, Number(event.flags), event.header.deleted);
+    const label = this.#label(belowRoot(event.path, event.root));
+    this.#opened(process, event, label, Number(event.flags), event.header.deleted);
   }
 
   onInherited(event: InheritedEvent): void {
@@ -98,8 +104,7 @@ export class Files {
       if (event.held >= 0) this.#contents.closeDescriptor(event.held);
       return; // sockets are the network's; terminals, pipes and devices are no files of the build
     }
-    const path = this.#intern(event.path);
-    this.#opened(this.#process(event.process), event, path, Number(event.flags), event.header.deleted);
+    this.#opened(this.#process(event.process), event, this.#label(event.path), Number(event.flags), event.header.deleted);
   }
 
   onSyscall(event: SyscallEvent): void {
@@ -134,9 +139,10 @@ export class Files {
     await digester.idle();
   }
 
-  /** Only after `finish`. */
-  factsOf(serial: number): FileFacts {
+  /** Only after `finish`, and once for each process: what is asked for is given up, so that a large run is not held twice. */
+  takeFacts(serial: number): FileFacts {
     const process = this.#process(serial);
+    this.#processes[serial] = undefined;
     const facts: FileFacts = {
       openedFiles: new Map(),
       writtenDigests: new Map(),
@@ -145,9 +151,19 @@ export class Files {
       fileOps: process.ops ?? emptyFileOps(),
     };
     const written = this.#writtenByName(process, facts);
-    for (const path of process.reads.keys()) this.#pathFacts(process, path, written, facts);
+    for (const [path, found] of process.reads) {
+      // Nearly all: one content, read only.
+      if (Array.isArray(found) || written.has(path) || process.writers.has(path)) this.#pathFacts(process, path, written, facts);
+      else this.#readFacts(path, found, facts);
+    }
     for (const [path, contents] of written) if (!process.reads.has(path)) this.#versions(path, contents, facts);
     return facts;
+  }
+
+  #readFacts(path: string, { digests, reason, size }: Content, facts: FileFacts): void {
+    facts.openedFiles.set(path, digests);
+    if (reason !== undefined) facts.unhashedOpens.push({ path, reason });
+    else if (size > (this.largestRead?.bytes ?? 0n)) this.largestRead = { path, bytes: size };
   }
 
   #pathFacts(process: ProcessFiles, path: string, written: Map<string, Content[]>, facts: FileFacts): void {
@@ -204,21 +220,21 @@ export class Files {
     return byName;
   }
 
-  #opened(process: ProcessFiles, event: OpenEvent | InheritedEvent, path: string, flags: number, nameless: boolean): void {
+  #opened(process: ProcessFiles, event: OpenEvent | InheritedEvent, label: Label, flags: number, nameless: boolean): void {
     const regular = isRegular(event.file);
     if (regular && opensForWriting(flags)) {
-      this.#openedForWriting(process, event, path, flags, nameless);
+      this.#openedForWriting(process, event, label, flags, nameless);
       return;
     }
     const content = this.#contents.asOpened(event, event.path);
-    if (regular && isKnown(content)) this.#written.openedForReading(fileKey(event.file), content);
-    this.#addRead(process, event.process, path, content);
+    if (regular && isKnown(content)) this.#written.openedForReading(event.file, content);
+    this.#addRead(process, event.process, label, content);
   }
 
   #openedForWriting(
     process: ProcessFiles,
     event: (OpenEvent | InheritedEvent) & FileRecord,
-    path: string,
+    label: Label,
     flags: number,
     nameless: boolean,
   ): void {
@@ -226,10 +242,10 @@ export class Files {
     this.#contents.writerOpened(event);
     if (obstacle !== undefined) {
       if (event.held >= 0) this.#contents.closeDescriptor(event.held);
-      this.#addRead(process, event.process, path, this.#contents.unknown(obstacle));
+      this.#addRead(process, event.process, label, this.#contents.unknown(obstacle));
       return;
     }
-    this.#addWriter(process, path, {
+    this.#addWriter(process, label, {
       sequence: event.sequence,
       process: event.process,
       timeNs: event.timeNs,
@@ -241,8 +257,12 @@ export class Files {
     });
   }
 
-  #addWriter(process: ProcessFiles, path: string, open: Parameters<WrittenFiles["opened"]>[0]): void {
-    if (!process.reads.has(path)) process.reads.set(path, []);
+  #addWriter(process: ProcessFiles, label: Label, open: OpenForWriting): void {
+    const { path } = label;
+    if (!process.reads.has(path)) {
+      process.reads.set(path, []);
+      label.processes++;
+    }
     const writers = process.writers.get(path);
     const file = this.#written.get(open.file);
     const earlier = writers?.find(writer => writer.file === file) ?? file?.live.get(open.process);
@@ -252,11 +272,13 @@ export class Files {
     else process.writers.set(path, [writer]);
   }
 
-  #addRead(process: ProcessFiles, serial: number, path: string, content: Content): void {
+  #addRead(process: ProcessFiles, serial: number, label: Label, content: Content): void {
+    const { path } = label;
     const known = process.reads.get(path);
     if (known === content) return;
     if (known === undefined) {
       process.reads.set(path, content);
+      label.processes++;
       return;
     }
     if (!Array.isArray(known)) {
@@ -305,10 +327,10 @@ export class Files {
       truncated: (event, path, file) => {
         const process = this.#process(event.process);
         this.#contents.touched(file);
-        const shown = this.#intern(belowRoot(path, process.root));
+        const label = this.#label(belowRoot(path, process.root));
         const { sequence, timeNs } = event;
         const open = { sequence, process: event.process, timeNs, file, path, truncated: true, held: -1, nameless: false };
-        if (isRegular(file)) this.#addWriter(process, shown, open);
+        if (isRegular(file)) this.#addWriter(process, label, open);
       },
       timesSet: file => this.#contents.touched(file),
     };
@@ -346,11 +368,13 @@ export class Files {
     return process;
   }
 
-  #intern(path: string): string {
-    const known = this.#paths.get(path);
-    if (known !== undefined) return known;
-    this.#paths.set(path, path);
-    return path;
+  #label(path: string): Label {
+    let label = this.#paths.get(path);
+    if (!label) {
+      label = { path, processes: 0 };
+      this.#paths.set(path, label);
+    }
+    return label;
   }
 
   get uniquePaths(): number {
@@ -359,11 +383,8 @@ export class Files {
 
   /** The path that most processes have opened. */
   mostOpened(): { path: string; count: number } | undefined {
-    const counts = new Map<string, number>();
-    for (const process of this.#processes)
-      for (const path of process?.reads.keys() ?? []) counts.set(path, (counts.get(path) ?? 0) + 1);
     let most: { path: string; count: number } | undefined;
-    for (const [path, count] of counts) if (!most || count > most.count) most = { path, count };
+    for (const { path, processes: count } of this.#paths.values()) if (!most || count > most.count) most = { path, count };
     return most;
   }
 }

@@ -117,7 +117,7 @@ export class Trace {
     const processes = [...this.#processes.facts()].map(
       (facts): ProcessObservation => ({
         ...facts,
-        ...this.#files.factsOf(facts.serial),
+        ...this.#files.takeFacts(facts.serial),
         network: this.#network.factsOf(facts.serial),
         syscallEvents: this.#syscalls.eventsOf(facts.serial),
       }),

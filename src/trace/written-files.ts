@@ -113,6 +113,7 @@ export class WrittenFiles {
   readonly #hasHeirs: (process: number, sequence: number) => boolean;
   readonly #keptMax: number;
   readonly #files = new Map<string, WrittenFile>();
+  readonly #inodes = new Set<number>();
   /** In the order in which they were kept: the oldest goes first. */
   readonly #keptFiles = new Set<WrittenFile>();
   /** By process: what is still to be digested at its exit. */
@@ -152,8 +153,10 @@ export class WrittenFiles {
   }
 
   /** A process has opened the file for reading and found `content`. */
-  openedForReading(key: string, content: Content): void {
-    const file = this.#files.get(key);
+  openedForReading(opened: FileIdentity, content: Content): void {
+    // Asked at every open: the inode's number alone rules out nearly all, without making a key.
+    if (!this.#inodes.has(Number(opened.inode))) return;
+    const file = this.get(opened);
     if (!file) return;
     if (file.live.size > 0) file.snapshot = content;
     for (const digest of file.underWay) if (!digest.takeover) digest.seen ??= content;
@@ -217,6 +220,7 @@ export class WrittenFiles {
         lastWriter: open.process,
       };
       this.#files.set(key, file);
+      this.#inodes.add(Number(inode));
     }
     file.size = open.file.size;
     return file;
