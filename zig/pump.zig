@@ -19,8 +19,8 @@ const Sha256 = @import("sha256.zig").Sha256;
 const Session = @import("session.zig").Session;
 const assert = std.debug.assert;
 
-/// Twice a pipe's default capacity.
-const chunk_size = 128 << 10;
+/// What is read at once, and what the capture pipe is made to hold: an unprivileged user may ask for that much.
+const chunk_size = 1 << 20;
 
 /// What TypeScript reads of a stream at the end; see src/native/session.ts.
 pub const Summary = extern struct {
@@ -30,6 +30,8 @@ pub const Summary = extern struct {
     redactions: u64,
     sha256: [32]u8,
 };
+
+const F_SETPIPE_SZ = 1031;
 
 pub const Pump = struct {
     session: *Session,
@@ -142,6 +144,8 @@ pub const Stream = struct {
 
     fn pumpUntilEnd(stream: *Stream) void {
         defer sys.close(stream.source);
+        // Fewer and larger turns between the command and us. Refused for a pty, and where a user has too many pipes already.
+        _ = sys.fcntl(stream.source, F_SETPIPE_SZ, chunk_size) catch {};
         while (true) {
             const space = stream.redactor.space();
             const into = space[0..@min(space.len, chunk_size)];

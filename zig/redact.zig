@@ -58,6 +58,7 @@ pub fn Redactor(comptime Sink: type) type {
         }
 
         pub fn push(self: *Self, length: usize) void {
+            if (self.patterns.longest == 0) return self.sink.write(self.buffer[0..length]); // nothing to look for, nothing carried
             self.consume(self.carried + length, false);
         }
 
@@ -71,11 +72,9 @@ pub fn Redactor(comptime Sink: type) type {
             const bytes = self.buffer[0..length];
             var written: usize = 0; // everything before has gone to the sink
             var at: usize = 0;
+            const begins = self.patterns.begins;
             const decided = while (at < length) {
-                if (at + 1 < length and !self.patterns.begins[pairOf(bytes[at..])]) {
-                    at += 1;
-                    continue;
-                }
+                while (at + 1 < length and !begins[pairOf(bytes[at..])]) at += 1;
                 switch (self.lookAt(bytes[at..], last)) {
                     .none => at += 1,
                     .undecided => break at,

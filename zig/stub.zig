@@ -61,7 +61,8 @@ comptime {
 // ---------------------------------------------------------------------------------------------
 // Before Bun's main()
 
-pub const startup_entry linksection(".init_array") = &startup;
+/// Exported, or the compiler would leave out what nothing refers to.
+export const cilock_startup_entry: Constructor linksection(".init_array") = &startup;
 
 extern var __environ: [*:null]?[*:0]u8;
 
