@@ -37,7 +37,7 @@ export function checkOutfile(path: string): Outfile {
   const directory = dirname(target);
   attempt(path, () => {
     if (!statSync(directory).isDirectory()) throw unwritable(path, `${directory} is not a directory`);
-    accessSync(directory, constants.W_OK | constants.X_OK);
+    tryToMakeFile(path, directory);
   });
   if (there !== undefined) refuseSticky(path, there, statSync(directory));
   return { kind: "file", shown: path, path: target };
@@ -50,8 +50,7 @@ export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, byte
       writeAndClose(openSync(outfile.shown, constants.O_WRONLY), bytes, { sync: false });
       return;
     }
-    // Not made from the name: that may be as long as a name can be.
-    const temporary = join(dirname(outfile.path), `.cilock-${randomBytes(8).toString("hex")}.tmp`);
+    const temporary = temporaryName(dirname(outfile.path));
     const descriptor = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
     try {
       writeAndClose(descriptor, bytes, { sync: true });
@@ -69,6 +68,33 @@ export function safeFileName(name: string): string {
     .toString("latin1")
     .replace(/[^A-Za-z0-9._-]/g, "_");
   return safe.startsWith(".") ? `_${safe.slice(1)}` : safe;
+}
+
+/** Makes one that has no name. Permissions alone do not tell: file systems can be read-only, full, or not made for files. */
+function tryToMakeFile(path: string, directory: string): void {
+  try {
+    closeSync(openSync(directory, unnamedFile | constants.O_WRONLY, 0o600));
+    return;
+  } catch (error) {
+    // A few file systems know no files without a name; there it gets one for a moment.
+    if (!["ENOTSUP", "EISDIR", "EINVAL"].includes(wordOf(error))) throw error;
+  }
+  const temporary = temporaryName(directory);
+  try {
+    closeSync(openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600));
+  } catch (error) {
+    if (wordOf(error) === "ENOENT") throw unwritable(path, "no file can be made there");
+    throw error;
+  }
+  unlinkSync(temporary);
+}
+
+/** O_TMPFILE, which node's table of constants lacks. */
+const unnamedFile = 0o20000000 | constants.O_DIRECTORY;
+
+/** Not made from the outfile's name: that may be as long as a name can be. */
+function temporaryName(directory: string): string {
+  return join(directory, `.cilock-${randomBytes(8).toString("hex")}.tmp`);
 }
 
 function writeAndClose(descriptor: number, bytes: Uint8Array, { sync }: { sync: boolean }): void {

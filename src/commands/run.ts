@@ -10,12 +10,11 @@ import { ignoredSyscalls } from "../native/abi.gen.ts";
 import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
 import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
-import { escapeBytes } from "../text.ts";
 import type { Observation } from "../trace/observation.ts";
 import { Trace } from "../trace/trace.ts";
-import type { Command, CommandIo } from "./command.ts";
+import type { Command, CommandIo, ParsedOptions } from "./command.ts";
 import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
-import { parseRunOptions, runOptions } from "./run-options.ts";
+import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import { attestAll, hasMatchableSubject, type SignedRecord, signRecord, writeRecord } from "./run-record.ts";
 
@@ -35,13 +34,10 @@ export const runCommand: Command = {
     "  cilock run --step build --signer-ephemeral -o build.json --trace -- make\n" +
     "  cilock verify build.json -k build.json.pub",
   restIsCommand: true,
-  release() {
-    using session = Session.open();
-    session.cancel();
-  },
+  release: cancelPrepared,
   async run(parsed, positionals, io) {
+    const options = optionsOf(parsed, positionals);
     using session = Session.open();
-    const options = parseRunOptions(parsed, positionals);
     const warnings: string[] = [];
     const warn: Warn = (kind, text) => {
       warnings.push(text);
@@ -71,6 +67,25 @@ export const runCommand: Command = {
     return observation.exitCode;
   },
 };
+
+function optionsOf(parsed: ParsedOptions, positionals: readonly string[]): RunOptions {
+  try {
+    return parseRunOptions(parsed, positionals);
+  } catch (error) {
+    cancelPrepared();
+    throw error;
+  }
+}
+
+/** Ends the processes that were made before main for a command that will not be started. */
+function cancelPrepared(): void {
+  try {
+    using session = Session.open();
+    session.cancel();
+  } catch {
+    // There are none: without a command the start hook makes none.
+  }
+}
 
 /** Runs the command to the end of its last process. */
 async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
@@ -147,7 +162,7 @@ async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, 
   const { observation } = facts;
   const result: RunReport = {
     step: plan.options.step,
-    command: observation.argv.map(word => plan.redaction.redact(escapeBytes(word)).text),
+    command: observation.argv.map(word => plan.redaction.redact(new TextDecoder().decode(word)).text),
     exitCode: observation.exitCode,
     signal: observation.signal,
     interrupted: observation.interrupted,

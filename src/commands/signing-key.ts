@@ -63,9 +63,10 @@ function identify(path: string): FileId | undefined {
   try {
     const descriptor = descriptorNamed(path);
     const stat = descriptor === undefined ? statSync(path, { bigint: true }) : fstatSync(descriptor, { bigint: true });
+    if (stat.isDirectory()) throw new ToolError("key-unreadable", `cannot read ${path}: it is a directory`);
     return stat.isFile() ? { device: stat.dev, inode: stat.ino } : undefined;
   } catch (error) {
-    throw unreadable(path, error);
+    throw error instanceof ToolError ? error : unreadable(path, error);
   }
 }
 
