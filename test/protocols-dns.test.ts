@@ -89,7 +89,7 @@ describe("questions that lie: what came before them stays", () => {
     ],
     ["a pointer forward", { questions: [dnsQuestion(pointer(18)), dnsQuestion(name)] }, 0],
     ["a pointer into the header", { questions: [dnsQuestion(pointer(4))] }, 0],
-    ["a kind of label that never came", { questions: [dnsQuestion(bytesOf(0x41, 0))] }, 0],
+    ["a kind of label that never came", { questions: [dnsQuestion(bytesOf(0x41, "a".repeat(65), 0))] }, 0],
     ["a name that does not end", { questions: [sized(1, "a.example")] }, 0],
     ["no type", { questions: [name] }, 0],
     ["more announced than there are", { questions: [dnsQuestion(name)], counts: [2, 0] }, 1],
@@ -170,8 +170,14 @@ describe("answers", () => {
     expect(message?.partial).toBe(true);
   });
   test("an alias that leaves its record is not followed", () => {
-    const leaving = dnsRecord(pointer(12), 5, sized(1, "cdn")).fill(9, 12, 13);
-    expect(read(answer(leaving, dnsRecord(dnsName("cdn"), 1, v4)))?.addresses).toEqual([]);
+    // The root as the next owner would end the name.
+    const leaving = [dnsRecord(pointer(12), 5, sized(1, "cdn")), dnsRecord(dnsName(""), 1, v4)];
+    expect(read(answer(...leaving, dnsRecord(dnsName("cdn"), 1, v4)))?.addresses).toEqual([]);
+  });
+  test("a name that was asked for keeps it, also as somebody's alias", () => {
+    const answers = [dnsRecord(pointer(12), 5, dnsName("b.test")), dnsRecord(dnsName("b.test"), 1, v4)];
+    const message = read({ flags: 0x8180, questions: [question, dnsQuestion(dnsName("b.test"))], answers });
+    expect(message?.addresses).toEqual([{ name: "b.test", address: "192.0.2.1" }]);
   });
 });
 

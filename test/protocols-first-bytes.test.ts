@@ -94,6 +94,7 @@ table("server_name", [
   ["dot at the end", withName("a.example.test."), named],
   ["one label", withName("localhost"), tls({ serverName: "localhost" })],
   ["underscore and hyphens", withName("_a--b-.example.test"), tls({ serverName: "_a--b-.example.test" })],
+  ["a number first", withName("1.example.test"), tls({ serverName: "1.example.test" })],
   ["several: the first", withName("a.example.test", "b.example.test"), named],
   ["another type first", withName([7, "xyz"], "a.example.test"), named],
   ["only another type", withName([7, "a.example.test"]), tls()],
@@ -133,6 +134,8 @@ table("malformed hello: nothing in it is believed", [
   ["extension longer than the block", bent(bytes => bytes.set([0, 60], 81)), malformed],
   ["list of names longer than its extension", bent(bytes => bytes.set([0, 60], 83)), malformed],
   ["name longer than its list", bent(bytes => bytes.set([0, 60], 86)), malformed],
+  ["bytes behind the list of names", records(clientHello([extension(0, sized(2, 0, sized(2, "a.example.test")), 0)])), malformed],
+  ["bytes behind the list of protocols", records(clientHello([extension(16, sized(2, sized(1, "h2")), 0)])), malformed],
   ["session id of 33", records(clientHello([serverName("a.example.test")], new Uint8Array(33))), malformed],
   ["too short for its fields", records(bytesOf(1, sized(3, new Uint8Array(20)))), malformed],
   ["empty", records(bytesOf(1, sized(3))), malformed],
@@ -150,6 +153,7 @@ table("no hello", [
   ["a record that is too long", bytesOf(22, 3, 1, 0x40, 1), { kind: "other" }],
   ["major version 2", bytesOf(22, 2, 0), { kind: "other" }],
   ["in the clothes of SSL 2", bytesOf(0x80, 46, 1, 3, 1, new Uint8Array(43)), { kind: "other", protocol: "sslv2" }],
+  ["too short for SSL 2", bytesOf(0x80, 8, 1, 3, 1), { kind: "other" }],
   ["top bit set, not SSL 2", bytesOf(0x80, 46, 2), { kind: "other" }],
 ]);
 
@@ -204,6 +208,8 @@ table("HTTP", [
   ["lower case", "get / HTTP/1.1\r\nHost: a.example.test\r\n", { kind: "other" }],
   ["a control byte in the request line", "GET /\0 HTTP/1.1\r\n", { kind: "other" }],
   ["a method that does not end", "A".repeat(25), { kind: "other" }],
+  ["a space, and already it is clear", " ", { kind: "other" }],
+  ["a CR in the request line, and already it is clear", "GET /\ra", { kind: "other" }],
   ["space first", " GET / HTTP/1.1\r\n", { kind: "other" }],
   ["a request line so far", "GET /aaa", { kind: "need-more", atLeast: 9 }],
 ]);
@@ -230,6 +236,11 @@ table("proxies", [
     "SOCKS 4a",
     bytesOf(4, 1, 1, 187, 0, 0, 0, 9, "me\0a.example.test\0"),
     { kind: "socks", version: 4, host: "a.example.test", port: 443, consumed: 26 },
+  ],
+  [
+    "SOCKS 4, no address",
+    bytesOf(4, 1, 1, 187, 0, 0, 0, 0, 0),
+    { kind: "socks", version: 4, host: "0.0.0.0", port: 443, consumed: 9 },
   ],
   [
     "SOCKS 4a, a name that is none",

@@ -2,7 +2,7 @@
 // TLS records here, in CRYPTO frames of QUIC in quic.ts. Total: any bytes have an answer.
 
 import { cursorOn, integer, more, take, takeUpTo, vector } from "./cursor.ts";
-import { escapeAscii, hostName, printableAscii } from "./host.ts";
+import { escapeAscii, hostName, plainText } from "./host.ts";
 
 export interface ClientHello {
   /** `server_name`. With `ech` the outer one: the public name of whoever holds the keys, which may not be whom the client talks to. */
@@ -113,8 +113,7 @@ function readServerName(data: Uint8Array): string | undefined | "malformed" {
     if (list.overrun) return "malformed";
     if (type === 0) first ??= name;
   }
-  const text = first === undefined ? undefined : printableAscii(first);
-  return text === undefined ? undefined : hostName(text);
+  return first === undefined ? undefined : hostName(plainText(first));
 }
 
 function readAlpn(data: Uint8Array): string[] | "malformed" {

@@ -12,6 +12,7 @@ export function createCryptoStream(limit: number): CryptoStream {
   let whole = 0;
   return {
     add(offset, data) {
+      // An offset can be so large that adding 1 does not change it.
       const end = Math.min(offset + data.length, limit);
       for (let at = offset; at < end; at++) {
         if (present[at] !== 0) continue;

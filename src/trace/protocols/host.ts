@@ -6,14 +6,9 @@ import { isIPv4, isIPv6 } from "node:net";
 const nameLimit = 253;
 const labelLimit = 63;
 
-/** ASCII only. Undefined if any byte is something else. */
-export function printableAscii(bytes: Uint8Array): string | undefined {
-  let text = "";
-  for (const byte of bytes) {
-    if (byte < 0x20 || byte > 0x7e) return undefined;
-    text += String.fromCharCode(byte);
-  }
-  return text;
+/** Latin-1: one byte is one character, and what is no ASCII is nothing that a host may hold. */
+export function plainText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 /** Text as the contract escapes it: `\xHH` for what is not printable ASCII, `\\` for a backslash. */

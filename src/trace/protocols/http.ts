@@ -2,7 +2,7 @@
 // a CONNECT, behind which the tunnel's own first bytes come. Of everything else in it nothing is kept.
 
 import type { FirstBytes, Reader } from "./first-bytes.ts";
-import { authority } from "./host.ts";
+import { authority, plainText } from "./host.ts";
 
 /** Longer than every registered method (`UPDATEREDIRECTREF` has 17). */
 const methodLimit = 24;
@@ -53,7 +53,7 @@ function readRequestLine(bytes: Uint8Array, fit: number): RequestLine | "need-mo
   const lineEnd = bytes.indexOf(lineFeed, fit);
   if (hasControl(bytes.subarray(fit, lineEnd < 0 ? bytes.length : lineEnd))) return { kind: "other" };
   if (lineEnd < 0) return "need-more";
-  const parts = /^(\S+) (\S+) HTTP\/([0-9])\.[0-9]$/.exec(lineText(bytes, 0, withoutReturn(bytes, 0, lineEnd)));
+  const parts = /^(\S+) (\S+) HTTP\/([0-9])\.[0-9]$/.exec(plainText(bytes.subarray(0, withoutReturn(bytes, 0, lineEnd))));
   const [method, target, major] = [parts?.[1], parts?.[2], parts?.[3]];
   if (method === undefined || target === undefined) return { kind: "other" };
   if (major === "1") return { method, target, next: lineEnd + 1 };
@@ -81,7 +81,7 @@ function hostField(bytes: Uint8Array, line: Line): FirstBytes | undefined {
   if (line.start === line.end) return { kind: "http", proxied: false };
   if (!isHostField(bytes, line.start)) return undefined;
   // The first one counts: servers refuse a request with two.
-  const found = authority(lineText(bytes, line.start + hostPrefix.length, line.end).trim());
+  const found = authority(plainText(bytes.subarray(line.start + hostPrefix.length, line.end)).trim());
   // An address says nothing that the connection's does not.
   return found === undefined || found.address
     ? { kind: "http", proxied: false }
@@ -136,11 +136,6 @@ function hasControl(line: Uint8Array): boolean {
   return false;
 }
 
-/** Latin-1, so that one byte is one character. */
-function lineText(bytes: Uint8Array, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");
-}
-
 function beginsWith(bytes: Uint8Array, text: string): boolean {
-  return lineText(bytes, 0, Math.min(bytes.length, text.length)) === text;
+  return plainText(bytes.subarray(0, text.length)) === text;
 }

@@ -86,7 +86,7 @@ interface LongHeader {
   initial?: InitialPacket;
 }
 
-/** Moves behind one packet. Undefined where there is none with a long header and a length: a short header, Retry, padding. */
+/** Moves behind one packet. Undefined where there is none with a long header and a length: a short header, padding. (Retry has no length, but servers send it.) */
 function readLongHeader(cursor: Cursor): LongHeader | undefined {
   const start = cursor.offset;
   const first = integer(cursor, 1);
@@ -99,10 +99,7 @@ function readLongHeader(cursor: Cursor): LongHeader | undefined {
   if (cursor.overrun || versionNumber === 0 || (first & 0x40) === 0) return undefined;
   if (version === undefined) return { versionNumber, version };
   if (destinationId.length > 20 || sourceId.length > 20) return undefined;
-  const type = ((first >> 4) & 3) - version.initialType;
-  const isInitial = type === 0;
-  // Retry is type 3 in version 1 and 0 in version 2: one below Initial, modulo 4. Servers send it, and it has no length.
-  if ((type & 3) === 3) return undefined;
+  const isInitial = ((first >> 4) & 3) === version.initialType;
   if (isInitial) take(cursor, variableInteger(cursor)); // token
   const length = variableInteger(cursor);
   const numberOffset = cursor.offset - start;
@@ -117,7 +114,6 @@ function readLongHeader(cursor: Cursor): LongHeader | undefined {
 function acceptInitial(connections: Connection[], version: QuicVersion, packet: InitialPacket): Connection | undefined {
   // A client's later Initial packets have an id that the server chose, and still the keys of the first one.
   for (const connection of connections.toReversed()) {
-    if (connection.version !== version) continue;
     const opened = openInitial(connection.keys, connection.largest, packet);
     if (opened !== undefined) return acceptFrames(connection, opened);
   }
@@ -195,8 +191,7 @@ function readFrames(stream: CryptoStream, frames: Uint8Array): void {
         break;
       case 0x06: {
         const offset = variableInteger(cursor);
-        const data = take(cursor, variableInteger(cursor));
-        if (!cursor.overrun) stream.add(offset, data);
+        stream.add(offset, take(cursor, variableInteger(cursor)));
         break;
       }
       default: // CONNECTION_CLOSE, or what may not be here

@@ -3,7 +3,7 @@
 
 import { type Cursor, cursorOn, integer, take, vector } from "./cursor.ts";
 import type { FirstBytes } from "./first-bytes.ts";
-import { hostName, printableAscii } from "./host.ts";
+import { hostName, plainText } from "./host.ts";
 import { ipv4Text, ipv6Text } from "./ip.ts";
 
 /** User names and names in SOCKS 4 end with a NUL that need not come. */
@@ -66,8 +66,7 @@ function readVersion5(cursor: Cursor): Request {
 }
 
 function nameOf(bytes: Uint8Array): { host?: string } {
-  const text = printableAscii(bytes);
-  const host = text === undefined ? undefined : hostName(text);
+  const host = hostName(plainText(bytes));
   return host === undefined ? {} : { host };
 }
 
