@@ -46,11 +46,11 @@ fn reap(session: *Session, deadline: *?u64) sys.Error!void {
     while (try sys.wait(-1, flags)) |waited| {
         if (waited.pid != session.command_pid) continue;
         const status = waited.status;
-        if (linux.W.IFSTOPPED(status)) {
+        if (status == continued_status) { // first: std's IFSTOPPED is true for it
+            sys.kill(session.front_pid, .CONT) catch {};
+        } else if (linux.W.IFSTOPPED(status)) {
             // A shell waits for our front end, not for the command: it must see the stop, or `fg` has nothing to continue.
             sys.kill(session.front_pid, .STOP) catch {};
-        } else if (status == continued_status) {
-            sys.kill(session.front_pid, .CONT) catch {};
         } else {
             session.control.command_status = @bitCast(status);
             session.setPhase(.draining);
