@@ -296,6 +296,18 @@ describe("secrets", () => {
     });
   });
 
+  test("each name is judged once, not once per process", () => {
+    let asked = 0;
+    const environment = [Buffer.from("A=1"), Buffer.from("B=2")];
+    const processes = Array.from({ length: 50 }, () => process({ environment }));
+    const isSensitiveVariable = () => {
+      asked++;
+      return false;
+    };
+    encoded(observation({ trace: trace(...processes) }), options({ isSensitiveVariable }));
+    expect(asked).toBe(2);
+  });
+
   test("without the environment attestor there is no environment", () => {
     const { environ, env } = traced({ environment: [Buffer.from("A=1")] }, options({ attestations: ["git"] }));
     expect([environ, env]).toEqual([undefined, undefined]);

@@ -146,6 +146,16 @@ describe("readers", () => {
     expect(kinds(observation)).toEqual(["unreadable-file"]);
   });
 
+  test("a file that was written a moment ago is read again: its ctime may not have moved with the next write", async () => {
+    const script = new Script();
+    const path = write("fresh", "fresh");
+    script.at(statSync(path, { bigint: true }).ctimeNs + 19_000_000n);
+    script.process(1, 0);
+    for (let i = 0; i < 2; i++) script.open(1, path, O.O_RDONLY);
+    expect(script.outstanding).toBe(2);
+    expect(nth(await script.finish(), 1).openedFiles.get(path)).toEqual(digest("fresh"));
+  });
+
   test("a settled file is read once for 100 processes, and again after an open for writing", async () => {
     const script = new Script();
     const path = write("lib.so", "library");
@@ -245,8 +255,9 @@ describe("readers", () => {
     mkdirSync(at("jail"));
     script.open(1, write("jail/inside", "in"), O.O_RDONLY, { root: at("jail") });
     script.open(1, write("outside", "out"), O.O_RDONLY, { root: at("jail") });
+    script.open(1, write("jail2", "neighbour"), O.O_RDONLY, { root: at("jail") });
     const { openedFiles } = nth(await script.finish(), 1);
-    expect([...openedFiles.keys()]).toEqual(["/inside", at("outside")]);
+    expect([...openedFiles.keys()]).toEqual(["/inside", at("outside"), at("jail2")]);
   });
 
   test("failed opens are counted and nothing else", async () => {
@@ -431,6 +442,73 @@ describe("writers", () => {
     expect(fileOps.renames).toHaveLength(2);
   });
 
+  test("the same, where the file that has the name now was opened first", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    for (const name of ["late", "early"]) writes(script, 1, at(name), name);
+    for (const name of ["early", "late"]) {
+      renameSync(at(name), at("out"));
+      script.rename(1, at(name), at("out"));
+    }
+    script.exit(1);
+    expect([...nth(await script.finish(), 1).writtenDigests]).toEqual([[at("out"), digest("late")]]);
+  });
+
+  test("a rename that nobody saw is put right at the next open", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    script.process(2, 1);
+    writes(script, 1, at("tmp"), "content");
+    renameSync(at("tmp"), at("moved"));
+    script.open(2, at("moved"), O.O_WRONLY | O.O_APPEND);
+    writes(script, 2, at("tmp"), "another");
+    script.exit(2);
+    script.exit(1);
+    const observation = await script.finish();
+    expect([...nth(observation, 1).writtenDigests.keys()]).toEqual([at("moved")]);
+    expect([...nth(observation, 2).writtenDigests.keys()]).toEqual([at("moved"), at("tmp")]);
+  });
+
+  test("a name that another file has taken, unseen, is only that one's", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    writes(script, 1, at("f"), "first");
+    renameSync(at("f"), at("elsewhere"));
+    writes(script, 1, at("f"), "second");
+    renameSync(at("f"), at("g"));
+    script.rename(1, at("f"), at("g"));
+    script.exit(1);
+    const { writtenDigests } = nth(await script.finish(), 1);
+    expect([...writtenDigests]).toEqual([
+      [at("f"), digest("first")],
+      [at("g"), digest("second")],
+    ]);
+  });
+
+  test("one of two names removed: the file goes on", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    writes(script, 1, at("f"), "start ");
+    linkSync(at("f"), at("unseen"));
+    script.call(1, "unlink", [0], [pathItem(0, at("f")), { kind: "file", argument: 0, file: identityOf(at("f")) }]);
+    unlinkSync(at("f"));
+    script.open(1, write("other", "x"), O.O_RDONLY);
+    await script.untilOutstanding(1); // the other one has been digested, so anything asked for before it too
+    appendFileSync(at("unseen"), "end");
+    script.exit(1);
+    expect(nth(await script.finish(), 1).writtenDigests.get(at("f"))).toEqual(digest("start end"));
+  });
+
+  test("opened and truncated twice by one process: the last content", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    for (const content of ["one", "two"]) writes(script, 1, at("f"), content);
+    script.exit(1);
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(digest("two"));
+    expect(kinds(observation)).toEqual([]);
+  });
+
   test("reads and then writes one path: the first content read, the last one left, both in order", async () => {
     const script = new Script();
     script.process(1, 0);
@@ -503,6 +581,28 @@ describe("writers", () => {
     expect(observation.completeness.verdict).toBe("incomplete");
   });
 
+  test("the next writer comes before we have read, but a reader came first: what it found is what was left", async () => {
+    const script = new Script();
+    for (const [serial, parent] of [
+      [1, 0],
+      [2, 1],
+      [3, 1],
+    ] as const)
+      script.process(serial, parent);
+    script.open(1, write("copy", "one"), O.O_RDONLY);
+    const content = script.sequence;
+    await script.untilOutstanding(0);
+    writes(script, 2, at("f"), "one");
+    script.exit(2);
+    script.open(1, at("f"), O.O_RDONLY, { notHeld: "known_content", content });
+    writes(script, 3, at("f"), "three");
+    script.exit(3);
+    const observation = await script.finish();
+    expect(nth(observation, 2).writtenDigests.get(at("f"))).toEqual(digest("one"));
+    expect(nth(observation, 3).writtenDigests.get(at("f"))).toEqual(digest("three"));
+    expect(kinds(observation)).toEqual([]);
+  });
+
   test("truncated by another process while the first writer lives: what was opened in between, else unknown", async () => {
     for (const isRead of [true, false]) {
       const script = new Script();
@@ -524,6 +624,52 @@ describe("writers", () => {
       expect(kinds(observation)).toEqual(isRead ? [] : ["overwritten-unread"]);
       expect(observation.completeness.verdict).toBe(isRead ? "complete" : "complete-with-notes");
     }
+  });
+
+  test("what was opened before the writer opened the file again says nothing about what it left", async () => {
+    const script = new Script();
+    for (const [serial, parent] of [
+      [1, 0],
+      [2, 1],
+      [3, 1],
+    ] as const)
+      script.process(serial, parent);
+    writes(script, 1, at("f"), "first");
+    script.open(2, at("f"), O.O_RDONLY);
+    await script.untilOutstanding(1);
+    writes(script, 1, at("f"), " and more", O.O_WRONLY | O.O_APPEND);
+    writes(script, 3, at("f"), "final");
+    for (const serial of [3, 2, 1]) script.exit(serial);
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.size).toBe(0);
+    expect(nth(observation, 1).unhashedOpens).toEqual([{ path: at("f"), reason: "overwritten" }]);
+  });
+
+  test("a later writer's content is not the first one's, though a child of that one is alive", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    script.process(2, 1);
+    writes(script, 2, at("log"), "parent ");
+    script.process(3, 2);
+    script.exit(2);
+    await script.untilOutstanding(0);
+    writes(script, 1, at("log"), "another", O.O_WRONLY | O.O_APPEND);
+    for (const serial of [1, 3]) script.exit(serial);
+    const observation = await script.finish();
+    expect(nth(observation, 2).writtenDigests.get(at("log"))).toEqual(digest("parent "));
+    expect(nth(observation, 1).writtenDigests.get(at("log"))).toEqual(digest("parent another"));
+  });
+
+  test("a child from before the open has not inherited it", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    script.process(2, 1);
+    writes(script, 1, at("f"), "left");
+    script.exit(1);
+    await script.untilOutstanding(0);
+    appendFileSync(at("f"), " and somebody else's");
+    script.exit(2);
+    expect(nth(await script.finish(), 1).writtenDigests.get(at("f"))).toEqual(digest("left"));
   });
 
   test("what a child writes through an inherited descriptor after its parent's end is the parent's", async () => {
@@ -592,6 +738,23 @@ describe("writers", () => {
 });
 
 describe("file operations", () => {
+  test("a call that we have refused has done nothing", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    script.send({
+      kind: "syscall",
+      ...script.header(1, { denied: true }),
+      number: 0,
+      name: "unlink",
+      abi: "x86_64",
+      arguments: [0n],
+      result: 0n,
+      entryOnly: false,
+      items: [pathItem(0, "/f")],
+    });
+    expect(nth(await script.finish(), 1).fileOps.deletes).toEqual([]);
+  });
+
   const rows: [call: string, args: number[], items: ReturnType<typeof pathItem>[], list: string, entry: object][] = [
     ["mkdir", [0, 0o755], [pathItem(0, "/d")], "mkdirs", { path: "/d", mode: 0o755 }],
     ["mkdirat", [0, 0, 0o700], [pathItem(1, "/d")], "mkdirs", { path: "/d", mode: 0o700 }],
