@@ -337,7 +337,8 @@ pub const Exit = extern struct {
     header: Header,
     /// As wait4(2) reports it.
     status: i32,
-    reserved: u32 = 0,
+    /// Opens of this process that failed: half of all look for what is not there, too many for a record each.
+    failed_opens: u32 = 0,
 };
 
 pub const Abi = enum(u32) { x86_64 = 0, i386 = 1, x32 = 2, aarch64 = 3 };
@@ -408,8 +409,9 @@ pub const ItemKind = enum(u16) {
 /// Follows a Syscall; its bytes come behind it, and the next item starts at a multiple of 8.
 pub const Item = extern struct {
     kind: u16, // ItemKind
-    /// Index of the argument that it belongs to.
+    /// Index of the argument that it belongs to; 6: what the call returned; 7: data that a message (sendmsg) points at.
     argument: u8,
+    /// Bit 0: there was more than `length`.
     flags: u8 = 0,
     length: u32,
 };

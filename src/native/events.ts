@@ -83,6 +83,8 @@ export interface ExitEvent extends EventHeader {
   kind: "exit";
   /** Wait status. */
   status: number;
+  /** Opens of the process that failed: too many for a record each. */
+  failedOpens?: number;
 }
 
 export interface OpenEvent extends EventHeader {
@@ -224,7 +226,12 @@ export class Decoder {
       case "exec":
         return this.#exec(at, end, header);
       case "exit":
-        return { kind, ...header, status: this.#status(at, end, abi.Exit) };
+        return {
+          kind,
+          ...header,
+          status: this.#status(at, end, abi.Exit),
+          failedOpens: view.getUint32(at + abi.Exit.failedOpens, true),
+        };
       case "open":
         return this.#open(at, end, header);
       case "syscall":

@@ -84,6 +84,7 @@ export class Files {
   }
 
   onExit(event: ExitEvent): void {
+    this.failedOpens += event.failedOpens ?? 0;
     this.#process(event.process).alive = false;
     this.#written.ended(event.process);
   }
