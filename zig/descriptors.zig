@@ -253,7 +253,7 @@ pub fn identityOf(stat: *const linux.Statx) abi.FileIdentity {
 }
 
 /// As stat(2) has it in st_dev, so that the front end can compare.
-fn deviceNumber(major: u32, minor: u32) u64 {
+pub fn deviceNumber(major: u32, minor: u32) u64 {
     return @as(u64, minor & 0xff) | @as(u64, major & 0xfff) << 8 |
         @as(u64, minor & 0xffff_ff00) << 12 | @as(u64, major & 0xffff_f000) << 32;
 }

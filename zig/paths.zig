@@ -164,7 +164,7 @@ pub fn rootOf(tid: i32, out: []u8) []u8 {
     return if (std.mem.eql(u8, root, "/")) out[0..0] else root;
 }
 
-fn belowRoot(path: []const u8, root: []const u8) []const u8 {
+pub fn belowRoot(path: []const u8, root: []const u8) []const u8 {
     if (root.len == 0 or !std.mem.startsWith(u8, path, root)) return path;
     const rest = path[root.len..];
     if (rest.len == 0) return "/";
@@ -172,7 +172,7 @@ fn belowRoot(path: []const u8, root: []const u8) []const u8 {
 }
 
 /// Only text: the tracee's own "..", "." and symlinks are still in it.
-fn joined(place: Place, argument: []const u8, out: []u8) Resolved {
+pub fn joined(place: Place, argument: []const u8, out: []u8) Resolved {
     if (argument.len > 0 and argument[0] == '/') return join(0, argument, out, false);
     const start = base(place, out) orelse return join(0, argument, out, false);
     return join(start.len, argument, out, false);

@@ -292,20 +292,7 @@ fn expected(of: abi.Abi, number: u64, arguments: [6]u64) ?Class {
         .not_watched => return null,
         .unknown => return .unknown,
         .watched => |index| {
-            const when = syscalls.rows[index].when;
-            for (when) |all_of| {
-                for (all_of) |c| {
-                    const holds = switch (c) {
-                        .any_bits => |b| arguments[b.argument] & b.mask != 0,
-                        .no_bits => |b| arguments[b.argument] & b.mask == 0,
-                        .below => |b| @as(u32, @truncate(arguments[b.argument])) < b.limit,
-                        .one_of => |b| std.mem.findScalar(u32, b.values, @truncate(arguments[b.argument])) != null,
-                        .pointer => |a| if (of == .i386) @as(u32, @truncate(arguments[a])) != 0 else arguments[a] != 0,
-                    };
-                    if (!holds) break;
-                } else return .row;
-            }
-            return if (when.len == 0) .row else null;
+            return if (syscalls.holds(syscalls.rows[index].when, of, &arguments)) .row else null;
         },
     }
 }

@@ -91,6 +91,8 @@ pub const Argument = struct {
         descriptor,
         /// The same, of sockets only: for anything else the call is not recorded.
         socket,
+        /// The file behind the memory at this address, if there is one.
+        mapping,
         /// struct sockaddr of `length` bytes, read before the call.
         address,
         /// struct sockaddr that the kernel fills in, read after it.
@@ -189,7 +191,7 @@ const ficlone = 0x4004_9409;
 const ficlonerange = 0x4020_940d;
 const fideduperange = 0xc018_9436;
 
-const mmap_when: []const []const Condition = &.{
+pub const mmap_when: []const []const Condition = &.{
     // Code: of a file (which one), or of none.
     &.{.{ .any_bits = .{ .argument = 2, .mask = prot_exec } }},
     // Writing to a file without write(2).
@@ -221,7 +223,7 @@ pub const rows = [_]Row{
     // Processes. fork, vfork and a plain clone are events and need no stop.
     .{ .name = "clone", .special = .clone, .when = &.{&.{.{ .any_bits = .{ .argument = 0, .mask = clone_new | linux.CLONE.UNTRACED } }}} },
     .{ .name = "clone3", .special = .clone3, .arguments = &.{sized(0, 1, .bytes)} },
-    .{ .name = "unshare" },
+    .{ .name = "unshare", .special = .root },
     .{ .name = "setns", .special = .root, .arguments = &.{fd0} },
     .{ .name = "setsid" },
     .{ .name = "ptrace", .special = .ptrace },
@@ -299,8 +301,8 @@ pub const rows = [_]Row{
     .{ .name = "mmap", .stops = .entry, .when = mmap_when, .arguments = &.{arg(4, .descriptor)}, .tables = .native },
     .{ .name = "mmap2", .stops = .entry, .when = mmap_when, .arguments = &.{arg(4, .descriptor)} },
     .{ .name = "mmap", .stops = .entry, .layout = .ia32_mmap, .arguments = &.{arg(4, .descriptor)}, .tables = .ia32 },
-    .{ .name = "mprotect", .stops = .entry, .when = executable_memory },
-    .{ .name = "pkey_mprotect", .stops = .entry, .when = executable_memory },
+    .{ .name = "mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
+    .{ .name = "pkey_mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
     .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },
 
     // Network
@@ -339,8 +341,8 @@ pub const rows = [_]Row{
     .{ .name = "swapon", .arguments = &.{arg(0, .file)} },
     .{ .name = "acct", .arguments = &.{arg(0, .file)} },
     .{ .name = "uselib", .arguments = &.{arg(0, .file)} },
-    .{ .name = "init_module" },
-    .{ .name = "finit_module", .arguments = &.{fd0} },
+    .{ .name = "init_module", .arguments = &.{arg(2, .text)} },
+    .{ .name = "finit_module", .arguments = &.{ fd0, arg(1, .text) } },
     .{ .name = "kexec_load" },
     .{ .name = "kexec_file_load", .arguments = &.{ fd0, arg(1, .descriptor) } },
     .{ .name = "bpf" },
@@ -443,6 +445,23 @@ pub fn rowOf(of: abi.Abi, number: u64) ?*const Row {
         .watched => |index| &rows[index],
         .not_watched, .unknown => null,
     };
+}
+
+/// What the filter decides, for arguments that it cannot see. Both words of a pointer count, except in 32-bit calls.
+pub fn holds(when: []const []const Condition, of: abi.Abi, arguments: *const [6]u64) bool {
+    for (when) |all_of| {
+        for (all_of) |condition| {
+            const yes = switch (condition) {
+                .any_bits => |bits| arguments[bits.argument] & bits.mask != 0,
+                .no_bits => |bits| arguments[bits.argument] & bits.mask == 0,
+                .below => |limit| @as(u32, @truncate(arguments[limit.argument])) < limit.limit,
+                .one_of => |list| std.mem.findScalar(u32, list.values, @truncate(arguments[list.argument])) != null,
+                .pointer => |argument| if (of == .i386) @as(u32, @truncate(arguments[argument])) != 0 else arguments[argument] != 0,
+            };
+            if (!yes) break;
+        } else return true;
+    }
+    return when.len == 0;
 }
 
 // ---------------------------------------------------------------------------------------------

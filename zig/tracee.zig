@@ -31,6 +31,8 @@ pub const Thread = struct {
     process: u32 = 0,
     /// When it was parked, monotonic nanoseconds.
     since_ns: u64 = 0,
+    /// While parked: it is a process, not one more thread of one.
+    leads: bool = false,
     /// Of a thread that died while parked.
     status: u32 = 0,
     call: Call = .{},

@@ -1,0 +1,335 @@
+//! From the arguments of a watched call to the items of its record, as the table says (syscalls.zig).
+//!
+//! Before the call: what it could change or what another thread could change under it (paths, addresses, the file that
+//! is about to lose its name). After it: what it has made, and what descriptors refer to.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const descriptors_mod = @import("descriptors.zig");
+const mappings = @import("mappings.zig");
+const paths = @import("paths.zig");
+const records = @import("records.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const Argument = syscalls.Argument;
+const Memory = @import("memory.zig").Memory;
+const assert = std.debug.assert;
+
+/// Of data that a call sends: enough for a name server's question. What is cut is marked in the item, not in the record.
+pub const bytes_max = 512;
+const address_max = 128; // struct sockaddr_storage
+const messages_max = 8;
+
+/// Set in `Item.flags`: there was more.
+pub const item_cut = 1;
+
+/// `Item.argument` of what does not belong to one of the six.
+pub const returned = Argument.result;
+pub const message_data = 7;
+
+/// Where the call is made.
+pub const Context = struct {
+    memory: Memory,
+    descriptors: *descriptors_mod.Descriptors,
+    owner: descriptors_mod.Owner,
+    abi: abi.Abi,
+    arguments: *const [6]u64,
+    roots_differ: bool,
+
+    fn word(context: *const Context, index: u8) u64 {
+        return context.arguments[index];
+    }
+
+    fn number(context: *const Context, index: u8) i32 {
+        return @bitCast(@as(u32, @truncate(context.arguments[index])));
+    }
+
+    fn hasFlag(context: *const Context, index: u8, flag: u32) bool {
+        return index != Argument.none and context.arguments[index] & flag != 0;
+    }
+
+    fn place(context: *const Context, at: u8) paths.Place {
+        return .{
+            .owner = context.owner,
+            .directory = if (at == Argument.none) linux.AT.FDCWD else context.number(at),
+            .roots_differ = context.roots_differ,
+        };
+    }
+};
+
+/// Items in the making. What does not fit is left out, and the record says `truncated`.
+pub const Items = struct {
+    buffer: []u8,
+    length: usize = 0,
+    count: u16 = 0,
+    /// bits of abi.Flag
+    flags: u16 = 0,
+    /// Memory could not be read because nobody may, not because the address is wrong.
+    denied: bool = false,
+
+    pub fn written(items: *const Items) []u8 {
+        return items.buffer[0..items.length];
+    }
+
+    pub fn add(items: *Items, kind: abi.ItemKind, argument: u8, parts: []const []const u8, flags: u8) void {
+        var length: usize = 0;
+        for (parts) |part| length += part.len;
+        const total = std.mem.alignForward(usize, @sizeOf(abi.Item) + length, 8);
+        if (items.buffer.len - items.length < total) {
+            items.flags |= records.bit(.truncated);
+            return;
+        }
+        const at = items.buffer[items.length..][0..total];
+        const item: abi.Item = .{ .kind = @backingInt(kind), .argument = argument, .flags = flags, .length = @intCast(length) };
+        @memcpy(at[0..@sizeOf(abi.Item)], std.mem.asBytes(&item));
+        var end: usize = @sizeOf(abi.Item);
+        for (parts) |part| {
+            @memcpy(at[end..][0..part.len], part);
+            end += part.len;
+        }
+        @memset(at[end..], 0);
+        items.length += total;
+        items.count += 1;
+    }
+
+    fn addPath(items: *Items, argument: u8, resolved: paths.Resolved) void {
+        items.add(.path, argument, &.{resolved.path}, 0);
+        if (!resolved.exact) items.flags |= records.bit(.unresolved);
+        if (resolved.truncated) items.flags |= records.bit(.truncated);
+    }
+
+    fn unreadable(items: *Items, e: sys.Error) sys.Error!void {
+        if (e == error.TraceeGone) return e;
+        if (e == error.Denied) items.denied = true;
+        items.flags |= records.bit(.unreadable);
+    }
+};
+
+// ---------------------------------------------------------------------------------------------
+// Before the call
+
+pub fn before(context: *const Context, row: *const syscalls.Row, items: *Items) sys.Error!void {
+    for (row.arguments) |argument| {
+        switch (argument.kind) {
+            .file, .link, .new_name, .new_file, .old_file => try addName(context, argument, items),
+            .text => try addText(context, argument.index, items),
+            .bytes => try addBytes(context, argument.index, context.word(argument.index), context.word(argument.length), items),
+            .address => try addAddress(context, argument.index, context.word(argument.index), context.word(argument.length), items),
+            .message => try addMessage(context, argument.index, context.word(argument.index), items),
+            .messages => try addMessages(context, argument, items),
+            // Where there is no second stop, this is the only one.
+            .descriptor => if (row.stops == .entry) try addDescriptor(context, argument.index, context.number(argument.index), items),
+            .socket => try addDescriptor(context, argument.index, context.number(argument.index), items),
+            .mapping => addMapping(context, argument.index, items),
+            .peer => {},
+        }
+    }
+    if (row.special == .prctl and context.number(0) == syscalls.pr.set_name) try addThreadName(context, items);
+    if (row.stops == .entry) addRoot(context, items);
+}
+
+fn addName(context: *const Context, argument: Argument, items: *Items) sys.Error!void {
+    const address = context.word(argument.index);
+    var text: [paths.max]u8 = undefined;
+    // utimensat(fd, NULL, …) means the descriptor itself, and so does an empty path with AT_EMPTY_PATH.
+    if (address == 0 and argument.at != Argument.none) return addDescriptor(context, argument.at, context.number(argument.at), items);
+    const given = context.memory.string(context.owner.tid, address, &text) catch |e| return items.unreadable(e);
+    if (given.truncated) items.flags |= records.bit(.truncated);
+    if (given.bytes.len == 0 and argument.at != Argument.none and context.hasFlag(argument.flags, linux.AT.EMPTY_PATH))
+        return addDescriptor(context, argument.at, context.number(argument.at), items);
+
+    const follow = switch (argument.kind) {
+        .file => !context.hasFlag(argument.flags, linux.AT.SYMLINK_NOFOLLOW),
+        .link => context.hasFlag(argument.flags, linux.AT.SYMLINK_FOLLOW),
+        else => false,
+    };
+    var buffer: [paths.max]u8 = undefined;
+    const resolved = paths.resolve(context.descriptors, context.place(argument.at), given.bytes, if (follow) .file else .name, &buffer);
+    items.addPath(argument.index, resolved);
+    if (argument.kind == .old_file) addFile(context, argument.index, resolved.path, items);
+}
+
+fn addText(context: *const Context, index: u8, items: *Items) sys.Error!void {
+    const address = context.word(index);
+    if (address == 0) return;
+    var text: [paths.max]u8 = undefined;
+    const given = context.memory.string(context.owner.tid, address, &text) catch |e| return items.unreadable(e);
+    items.add(.bytes, index, &.{given.bytes}, if (given.truncated) item_cut else 0);
+}
+
+/// PR_SET_NAME reads 16 bytes at most.
+fn addThreadName(context: *const Context, items: *Items) sys.Error!void {
+    var text: [16]u8 = undefined;
+    const given = context.memory.string(context.owner.tid, context.word(1), &text) catch |e| return items.unreadable(e);
+    items.add(.bytes, 1, &.{given.bytes}, 0);
+}
+
+fn addBytes(context: *const Context, index: u8, address: u64, length: u64, items: *Items) sys.Error!void {
+    if (address == 0 or length == 0) return;
+    var bytes: [bytes_max]u8 = undefined;
+    const wanted = bytes[0..@intCast(@min(length, bytes.len))];
+    const got = context.memory.read(context.owner.tid, address, wanted) catch |e| return items.unreadable(e);
+    items.add(.bytes, index, &.{wanted[0..got]}, if (got < length) item_cut else 0);
+}
+
+fn addAddress(context: *const Context, index: u8, address: u64, length: u64, items: *Items) sys.Error!void {
+    const size: u32 = @truncate(length); // socklen_t
+    if (address == 0 or size == 0) return;
+    var bytes: [address_max]u8 = undefined;
+    const wanted = bytes[0..@min(size, address_max)];
+    const got = context.memory.read(context.owner.tid, address, wanted) catch |e| return items.unreadable(e);
+    items.add(.bytes, index, &.{wanted[0..got]}, 0);
+}
+
+/// struct msghdr of both word sizes.
+const Message = struct {
+    name: u64,
+    name_length: u64,
+    vector: u64,
+    vector_length: u64,
+
+    fn Layout(comptime Word: type) type {
+        return extern struct { name: Word, name_length: u32, vector: Word, vector_length: Word, control: Word, control_length: Word, flags: u32 };
+    }
+
+    fn read(context: *const Context, address: u64) sys.Error!Message {
+        if (context.abi == .i386) return of(try context.memory.readValue(context.owner.tid, address, Layout(u32)));
+        return of(try context.memory.readValue(context.owner.tid, address, Layout(u64)));
+    }
+
+    fn of(raw: anytype) Message {
+        return .{ .name = raw.name, .name_length = raw.name_length, .vector = raw.vector, .vector_length = raw.vector_length };
+    }
+
+    /// struct mmsghdr, which is a msghdr and a count.
+    fn stride(context: *const Context) u64 {
+        return if (context.abi == .i386) @sizeOf(Layout(u32)) + 4 else @sizeOf(Layout(u64)) + 8;
+    }
+};
+
+fn addMessage(context: *const Context, index: u8, address: u64, items: *Items) sys.Error!void {
+    const message = Message.read(context, address) catch |e| return items.unreadable(e);
+    try addAddress(context, index, message.name, message.name_length, items);
+    if (message.vector_length == 0) return;
+    const Vector = struct { base: u64, length: u64 };
+    const first: Vector = if (context.abi == .i386) blk: {
+        const raw = context.memory.readValue(context.owner.tid, message.vector, [2]u32) catch |e| return items.unreadable(e);
+        break :blk .{ .base = raw[0], .length = raw[1] };
+    } else blk: {
+        const raw = context.memory.readValue(context.owner.tid, message.vector, [2]u64) catch |e| return items.unreadable(e);
+        break :blk .{ .base = raw[0], .length = raw[1] };
+    };
+    try addBytes(context, message_data, first.base, first.length, items);
+}
+
+fn addMessages(context: *const Context, argument: Argument, items: *Items) sys.Error!void {
+    const count: u32 = @truncate(context.word(argument.length));
+    for (0..@min(count, messages_max)) |i| {
+        try addMessage(context, argument.index, context.word(argument.index) +% i * Message.stride(context), items);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// After the call
+
+/// `earlier`: the items from before the call.
+pub fn after(context: *const Context, row: *const syscalls.Row, result: i64, earlier: []const u8, items: *Items) sys.Error!void {
+    for (row.arguments) |argument| {
+        switch (argument.kind) {
+            .file, .link, .new_file => {
+                if (result < 0) continue;
+                const path = pathOf(earlier, argument.index) orelse continue;
+                addFile(context, argument.index, path, items);
+            },
+            .descriptor => {
+                if (argument.index == Argument.result) {
+                    if (result >= 0) try addDescriptor(context, returned, @truncate(result), items);
+                } else try addDescriptor(context, argument.index, context.number(argument.index), items);
+            },
+            .peer => if (result >= 0) try addPeer(context, argument, items),
+            else => {},
+        }
+    }
+    addRoot(context, items);
+}
+
+fn addPeer(context: *const Context, argument: Argument, items: *Items) sys.Error!void {
+    const address = context.word(argument.index);
+    const length_at = context.word(argument.length);
+    if (address == 0 or length_at == 0) return;
+    const length = context.memory.readValue(context.owner.tid, length_at, u32) catch |e| return items.unreadable(e);
+    try addAddress(context, argument.index, address, length, items);
+}
+
+fn addDescriptor(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
+    if (number < 0) return; // AT_FDCWD, or none
+    const descriptors = context.descriptors;
+    const taken = descriptors.take(context.owner, number) catch |e| return switch (e) {
+        error.BadDescriptor => {}, // the call's own failure
+        else => items.unreadable(e),
+    };
+    defer taken.close();
+    const file = descriptors.identify(taken.descriptor) catch return;
+    var buffer: [paths.max]u8 = undefined;
+    const link = descriptors.linkOf(taken.descriptor, &file, &buffer) catch descriptors_mod.Link{ .path = "" };
+    items.add(.descriptor, argument, &.{ std.mem.asBytes(&file), link.path }, 0);
+}
+
+fn addMapping(context: *const Context, index: u8, items: *Items) void {
+    const mapped = mappings.fileAt(context.owner.tid, context.word(index)) orelse return;
+    const file: abi.FileIdentity = .{
+        .device = descriptors_mod.deviceNumber(mapped.major, mapped.minor),
+        .inode = mapped.inode,
+    };
+    items.add(.file, index, &.{std.mem.asBytes(&file)}, 0);
+}
+
+/// The file that a resolved path names.
+fn addFile(context: *const Context, argument: u8, path: []const u8, items: *Items) void {
+    const descriptor = openResolved(context, path) orelse return;
+    defer sys.close(descriptor);
+    const file = context.descriptors.identify(descriptor) catch return;
+    items.add(.file, argument, &.{std.mem.asBytes(&file)}, 0);
+}
+
+fn openResolved(context: *const Context, path: []const u8) ?i32 {
+    if (path.len == 0 or path[0] != '/') return null;
+    const place = context.place(Argument.none);
+    var root: [paths.max]u8 = undefined;
+    const below = if (place.roots_differ) paths.belowRoot(path, paths.rootOf(context.owner.tid, &root)) else path;
+    return paths.openInPlace(place, below, .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true });
+}
+
+fn addRoot(context: *const Context, items: *Items) void {
+    if (!context.roots_differ) return;
+    var buffer: [paths.max]u8 = undefined;
+    const root = paths.rootOf(context.owner.tid, &buffer);
+    if (root.len > 0) items.add(.root, 0, &.{root}, 0);
+}
+
+/// The path item of an argument.
+fn pathOf(items: []const u8, argument: u8) ?[]const u8 {
+    var at: usize = 0;
+    while (at < items.len) {
+        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
+        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
+        if (item.kind == @backingInt(abi.ItemKind.path) and item.argument == argument) return bytes;
+        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+    }
+    return null;
+}
+
+/// Whether a socket's descriptor is among the items: what dup2 and its like are watched for.
+pub fn hasSocket(items: []const u8) bool {
+    var at: usize = 0;
+    while (at < items.len) {
+        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
+        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
+        if (item.kind == @backingInt(abi.ItemKind.descriptor)) {
+            const file = std.mem.bytesToValue(abi.FileIdentity, bytes[0..@sizeOf(abi.FileIdentity)]);
+            if (descriptors_mod.isSocket(file.mode)) return true;
+        }
+        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+    }
+    return false;
+}

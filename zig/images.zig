@@ -1,0 +1,282 @@
+//! A new image: what runs now, as the kernel sees it at PTRACE_EVENT_EXEC. At the entry of exec everything
+//! in /proc still described the old image; only the path argument was kept from there.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const calls = @import("calls.zig");
+const descriptors_mod = @import("descriptors.zig");
+const paths = @import("paths.zig");
+const records = @import("records.zig");
+const status_file = @import("status.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const tracee = @import("tracee.zig");
+const Tracer = @import("tracer.zig").Tracer;
+const Thread = tracee.Thread;
+
+const Error = sys.Error || error{TooManyTracees};
+
+/// One of the two files of an exec: what the kernel runs, and what was named.
+const File = struct {
+    identity: abi.FileIdentity = .{},
+    held: descriptors_mod.Held = .{ .not_held = .gone },
+    link: descriptors_mod.Link = .{ .path = "" },
+    gid: u32 = 0,
+};
+
+/// `former`: the number that the calling thread had.
+pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
+    const call = &leader.call;
+    defer {
+        tracer.tracees.releaseBuffer(call);
+        call.* = .{};
+    }
+    const owner = tracer.owner(leader);
+    var flags: u16 = call.flags;
+    const process = tracer.tracees.processOf(leader);
+    process.unreadable_reported = false;
+
+    var executable_link: [paths.max]u8 = undefined;
+    var lost = Privilege{};
+    const executable = takeExecutable(tracer, owner, &executable_link, &lost) catch |e| blk: {
+        if (e == error.TraceeGone) return e;
+        // Without read permission for its user the process is closed to us: pitfall of an unprivileged tracer.
+        flags |= records.bit(.unreadable);
+        break :blk File{ .held = .{ .not_held = .unreadable, .errno = sys.errnoNumber(.ACCES) } };
+    };
+    if (executable.link.deleted) flags |= records.bit(.deleted);
+
+    var program_buffer: [paths.max]u8 = undefined;
+    const program_path = programPath(tracer, leader, owner, &program_buffer, &flags);
+    const program = takeProgram(tracer, leader, owner, &executable);
+
+    const status = status_file.read(owner.pid) catch status_file.Status{};
+    var comm_buffer: [64]u8 = undefined;
+    const comm = status_file.comm(owner.pid, &comm_buffer);
+    var cwd_buffer: [paths.max]u8 = undefined;
+    const cwd = paths.base(.{ .owner = owner, .directory = linux.AT.FDCWD, .roots_differ = false }, &cwd_buffer) orelse "";
+    var root_buffer: [paths.max]u8 = undefined;
+    const root = paths.rootOf(owner.tid, &root_buffer);
+    if (root.len > 0) tracer.roots_differ = true;
+    const argv = try readStrings(owner.pid, "cmdline", &tracer.scratch.argv, &flags);
+    const environment = try readStrings(owner.pid, "environ", &tracer.scratch.environment, &flags);
+    if (flags & records.bit(.unreadable) != 0) {
+        process.unreadable_reported = true;
+        tracer.gap(leader, .unreadable_memory, call.number, program_path);
+    }
+
+    const privilege_lost = lost.isLost(&status);
+    const sequence = tracer.records.emit(.exec, tracer.who(leader), flags, .{
+        .header = undefined,
+        .executable = executable.identity,
+        .executable_held = executable.held.descriptor,
+        .executable_not_held = @backingInt(executable.held.not_held),
+        .executable_held_errno = executable.held.errno,
+        .program_held = program.held.descriptor,
+        .executable_content = executable.held.content,
+        .program = program.identity,
+        .program_not_held = @backingInt(program.held.not_held),
+        .program_held_errno = program.held.errno,
+        .program_content = program.held.content,
+        .former_tid = if (former == leader.tid) 0 else former,
+        .uid = status.uid,
+        .euid = status.euid,
+        .gid = status.gid,
+        .egid = status.egid,
+        .speculation_vulnerable = @intFromBool(status.speculation_vulnerable),
+        .executable_path_length = @intCast(executable.link.path.len),
+        .program_path_length = @intCast(program_path.len),
+        .comm_length = @intCast(comm.len),
+        .cwd_length = @intCast(cwd.len),
+        .root_length = @intCast(root.len),
+        .argv_length = @intCast(argv.len),
+        .environment_length = @intCast(environment.len),
+        .privilege_lost = @intFromBool(privilege_lost),
+    }, &.{ executable.link.path, program_path, comm, cwd, root, argv, environment });
+    const known = &tracer.descriptors.known;
+    if (executable.held.may_stand) known.remember(&executable.identity, sequence);
+    if (program.held.may_stand) known.remember(&program.identity, sequence);
+    if (privilege_lost) tracer.gap(leader, .privilege_not_gained, 0, program_path);
+}
+
+/// /proc/PID/exe is the file itself, also where it has no name (memfd) or another one by now.
+fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, lost: *Privilege) sys.Error!File {
+    var path: [64]u8 = undefined;
+    const taken = switch (sys.open(linux.AT.FDCWD, sys.procPath(&path, owner.pid, "exe"), .{ .PATH = true, .CLOEXEC = true })) {
+        .descriptor => |number| number,
+        .failed => |e| return if (e == .NOENT or e == .SRCH) error.TraceeGone else error.Denied,
+    };
+    defer sys.close(taken);
+    const identity = try tracer.descriptors.identify(taken);
+    lost.* = .of(taken, &identity);
+    return .{
+        .identity = identity,
+        .link = tracer.descriptors.linkOf(taken, &identity, buffer) catch .{ .path = "" },
+        .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false }),
+    };
+}
+
+/// The argument of exec made absolute, as text: it is what the program was called by. Empty for a descriptor (fexecve).
+fn programPath(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, buffer: []u8, flags: *u16) []const u8 {
+    const argument = tracer.tracees.bufferOf(&leader.call);
+    if (leader.call.class != .exec or argument.len == 0) return "";
+    const resolved = paths.joined(place(tracer, leader, owner), argument, buffer);
+    if (resolved.truncated) flags.* |= records.bit(.truncated);
+    return resolved.path;
+}
+
+fn place(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner) paths.Place {
+    const row = &syscalls.rows[leader.call.row];
+    const at = row.arguments[0].at;
+    return .{
+        .owner = owner,
+        .directory = if (at == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(leader.call.arguments[at]))),
+        .roots_differ = tracer.roots_differ,
+    };
+}
+
+/// The named file, where it is another than the one that runs: a script, whose interpreter runs.
+fn takeProgram(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, executable: *const File) File {
+    const same: File = .{
+        .identity = executable.identity,
+        .held = .{ .not_held = executable.held.not_held, .errno = executable.held.errno, .content = executable.held.content },
+    };
+    const argument = tracer.tracees.bufferOf(&leader.call);
+    if (leader.call.class != .exec or argument.len == 0) return same;
+    const flags: linux.O = .{ .PATH = true, .CLOEXEC = true };
+    const taken = paths.openInPlace(place(tracer, leader, owner), argument, flags) orelse return .{};
+    defer sys.close(taken);
+    const identity = tracer.descriptors.identify(taken) catch return .{};
+    if (identity.device == executable.identity.device and identity.inode == executable.identity.inode) return same;
+    return .{ .identity = identity, .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false }) };
+}
+
+fn readStrings(pid: i32, comptime name: []const u8, buffer: []u8, flags: *u16) sys.Error![]const u8 {
+    var path: [64]u8 = undefined;
+    const text = status_file.readFile(sys.procPath(&path, pid, name), buffer) catch |e| {
+        if (e == error.TraceeGone) return e;
+        flags.* |= records.bit(.unreadable);
+        return "";
+    };
+    if (text.len == buffer.len) flags.* |= records.bit(.truncated);
+    return text;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Privilege that a file asks for
+
+/// What an exec of the file would have given, were it not traced or under no_new_privs (execve(2), capabilities(7)).
+const Privilege = struct {
+    uid: ?u32 = null,
+    gid: ?u32 = null,
+    capabilities: u64 = 0,
+
+    const set_uid = 0o4000;
+    const set_gid = 0o2000;
+    const group_execute = 0o10;
+    const st_nosuid = 2;
+
+    fn of(descriptor: i32, identity: *const abi.FileIdentity) Privilege {
+        var privilege: Privilege = .{ .capabilities = fileCapabilities(descriptor) };
+        const mode = identity.mode;
+        if (mode & set_uid != 0) privilege.uid = identity.uid;
+        if (mode & set_gid != 0 and mode & group_execute != 0) privilege.gid = ownerGroup(descriptor);
+        if (privilege.uid == null and privilege.gid == null and privilege.capabilities == 0) return privilege;
+        return if (isNosuid(descriptor)) .{} else privilege;
+    }
+
+    fn isLost(privilege: *const Privilege, status: *const status_file.Status) bool {
+        if (privilege.uid) |uid| if (uid != status.euid) return true;
+        if (privilege.gid) |gid| if (gid != status.egid) return true;
+        return privilege.capabilities & ~status.capabilities != 0;
+    }
+
+    fn ownerGroup(descriptor: i32) ?u32 {
+        var stat: linux.Statx = undefined;
+        return if (sys.statx(descriptor, "", linux.AT.EMPTY_PATH, &stat) == .SUCCESS) stat.gid else null;
+    }
+
+    /// struct vfs_cap_data: a magic number, then permitted and inheritable sets, 32 bits at a time.
+    fn fileCapabilities(descriptor: i32) u64 {
+        var path: [64]u8 = undefined;
+        var at = sys.append(&path, 0, "/proc/self/fd/");
+        at = sys.appendNumber(&path, at, @intCast(descriptor));
+        path[at] = 0;
+        var words: [6]u32 = @splat(0);
+        const rc = linux.getxattr(path[0..at :0], "security.capability", @ptrCast(&words), @sizeOf(@TypeOf(words)));
+        const length = sys.check(rc) catch return 0;
+        return if (length < 20) words[1] else words[1] | @as(u64, words[3]) << 32;
+    }
+
+    /// On such a mount nobody gains anything, traced or not.
+    fn isNosuid(descriptor: i32) bool {
+        const StatFs = extern struct { before: [10]u64, flags: u64, spare: [4]u64 };
+        var result: StatFs = undefined;
+        _ = sys.check(linux.syscall2(.fstatfs, @as(u32, @bitCast(descriptor)), @intFromPtr(&result))) catch return false;
+        return result.flags & st_nosuid != 0;
+    }
+};
+
+// ---------------------------------------------------------------------------------------------
+// What the command was started with
+
+/// Every descriptor that it has at its first image, except our own pipes.
+pub fn reportInherited(tracer: *Tracer, leader: *Thread) Error!void {
+    const owner = tracer.owner(leader);
+    var path: [64]u8 = undefined;
+    const directory = switch (sys.open(linux.AT.FDCWD, sys.procPath(&path, owner.pid, "fd"), .{ .DIRECTORY = true, .CLOEXEC = true })) {
+        .descriptor => |number| number,
+        .failed => return tracer.gap(leader, .unreadable_descriptor, 0, ""),
+    };
+    defer sys.close(directory);
+    var buffer: [4096]u8 align(8) = undefined;
+    while (true) {
+        const length = try sys.check(linux.getdents64(directory, &buffer, buffer.len));
+        if (length == 0) return;
+        var at: usize = 0;
+        while (at < length) {
+            const entry: *align(8) linux.dirent64 = @ptrCast(@alignCast(&buffer[at]));
+            at += entry.reclen;
+            const name = std.mem.span(@as([*:0]const u8, @ptrCast(&entry.name)));
+            const number = std.fmt.parseInt(i32, name, 10) catch continue; // "." and ".."
+            try reportDescriptor(tracer, leader, owner, number);
+        }
+    }
+}
+
+fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, number: i32) Error!void {
+    const taken = tracer.descriptors.take(owner, number) catch |e| {
+        if (e == error.TraceeGone) return e;
+        return tracer.gap(leader, .unreadable_descriptor, @intCast(number), "");
+    };
+    defer taken.close();
+    const file = tracer.descriptors.identify(taken.descriptor) catch
+        return tracer.gap(leader, .unreadable_descriptor, @intCast(number), "");
+    if (isOurs(tracer, &file)) return;
+    const flags = descriptors_mod.flagsOf(owner, number, taken) catch 0;
+    var link_buffer: [paths.max]u8 = undefined;
+    const link = tracer.descriptors.linkOf(taken.descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
+    const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = calls.isForWriting(flags) });
+    const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{
+        .header = undefined,
+        .file = file,
+        .flags = flags,
+        .descriptor = number,
+        .held = held.descriptor,
+        .not_held = @backingInt(held.not_held),
+        .held_errno = held.errno,
+        .content = held.content,
+        .path_length = @intCast(link.path.len),
+    }, &.{link.path});
+    if (held.may_stand) tracer.descriptors.known.remember(&file, sequence);
+}
+
+/// A pipe is one inode at both ends.
+fn isOurs(tracer: *Tracer, file: *const abi.FileIdentity) bool {
+    for (tracer.session.descriptors.capture_read) |end| {
+        if (end < 0) continue;
+        const own = tracer.descriptors.identify(end) catch continue;
+        if (own.device == file.device and own.inode == file.inode) return true;
+    }
+    return false;
+}

@@ -1,0 +1,116 @@
+//! /proc/PID/status and /proc/PID/comm: read seldom, since each costs more than a stop.
+const std = @import("std");
+const linux = std.os.linux;
+const sys = @import("sys.zig");
+
+pub const Status = struct {
+    /// Tgid and PPid.
+    process: i32 = 0,
+    parent: i32 = 0,
+    uid: u32 = 0,
+    euid: u32 = 0,
+    gid: u32 = 0,
+    egid: u32 = 0,
+    /// CapPrm.
+    capabilities: u64 = 0,
+    speculation_vulnerable: bool = false,
+    zombie: bool = false,
+};
+
+pub fn read(pid: i32) sys.Error!Status {
+    var path: [64]u8 = undefined;
+    var text: [8192]u8 = undefined;
+    return parse(try readFile(sys.procPath(&path, pid, "status"), &text));
+}
+
+/// No such process, or only its body.
+pub fn isGone(pid: i32) bool {
+    const status = read(pid) catch return true;
+    return status.zombie;
+}
+
+/// The name of a process, without the newline that the kernel adds.
+pub fn comm(pid: i32, buffer: []u8) []const u8 {
+    var path: [64]u8 = undefined;
+    const text = readFile(sys.procPath(&path, pid, "comm"), buffer) catch return "";
+    return if (std.mem.endsWith(u8, text, "\n")) text[0 .. text.len - 1] else text;
+}
+
+/// As much of a file below /proc as fits.
+pub fn readFile(path: [*:0]const u8, buffer: []u8) sys.Error![]u8 {
+    const descriptor = switch (sys.openReadOnly(path)) {
+        .descriptor => |opened| opened,
+        .failed => |e| return switch (e) {
+            .NOENT, .SRCH => error.TraceeGone,
+            .MFILE, .NFILE => error.OutOfDescriptors,
+            else => error.Denied,
+        },
+    };
+    defer sys.close(descriptor);
+    var length: usize = 0;
+    while (length < buffer.len) {
+        const got = try sys.read(descriptor, buffer[length..]);
+        if (got == 0) break;
+        length += got;
+    }
+    return buffer[0..length];
+}
+
+fn parse(text: []const u8) Status {
+    var status: Status = .{};
+    var lines = std.mem.splitScalar(u8, text, '\n');
+    while (lines.next()) |line| {
+        const colon = std.mem.findScalar(u8, line, ':') orelse continue;
+        const value = std.mem.trim(u8, line[colon + 1 ..], " \t");
+        const key = line[0..colon];
+        if (std.mem.eql(u8, key, "Tgid")) {
+            status.process = number(i32, value, 10);
+        } else if (std.mem.eql(u8, key, "PPid")) {
+            status.parent = number(i32, value, 10);
+        } else if (std.mem.eql(u8, key, "State")) {
+            status.zombie = value.len > 0 and (value[0] == 'Z' or value[0] == 'X');
+        } else if (std.mem.eql(u8, key, "Uid")) {
+            status.uid, status.euid = firstTwo(value);
+        } else if (std.mem.eql(u8, key, "Gid")) {
+            status.gid, status.egid = firstTwo(value);
+        } else if (std.mem.eql(u8, key, "CapPrm")) {
+            status.capabilities = number(u64, value, 16);
+        } else if (std.mem.eql(u8, key, "Speculation_Store_Bypass")) {
+            status.speculation_vulnerable = std.mem.find(u8, value, "vulnerable") != null;
+        }
+    }
+    return status;
+}
+
+fn number(comptime T: type, text: []const u8, base: u8) T {
+    return std.fmt.parseInt(T, text, base) catch 0;
+}
+
+fn firstTwo(text: []const u8) struct { u32, u32 } {
+    var words = std.mem.tokenizeAny(u8, text, " \t");
+    const first = number(u32, words.next() orelse "", 10);
+    return .{ first, number(u32, words.next() orelse "", 10) };
+}
+
+test "a status" {
+    const status = parse("Name:\ta\\nUid:\t7\nState:\tS (sleeping)\nTgid:\t42\nPid:\t43\nPPid:\t1\n" ++
+        "Uid:\t1000\t0\t1000\t1000\nGid:\t100\t5\t100\t100\nCapPrm:\t000001ffffffffff\n" ++
+        "Speculation_Store_Bypass:\tthread vulnerable\n");
+    try std.testing.expectEqual(Status{
+        .process = 42,
+        .parent = 1,
+        .uid = 1000,
+        .euid = 0,
+        .gid = 100,
+        .egid = 5,
+        .capabilities = 0x1ff_ffff_ffff,
+        .speculation_vulnerable = true,
+    }, status);
+}
+
+test "our own" {
+    const status = try read(linux.getpid());
+    try std.testing.expectEqual(linux.getppid(), status.parent);
+    try std.testing.expect(!isGone(linux.getpid()));
+    try std.testing.expect(isGone(std.math.maxInt(i32)));
+}

@@ -1,0 +1,490 @@
+//! The tracer: `wait → classify → handle → go`, until nothing of the build is alive.
+//!
+//!     wait4(-1) ──▶ classify (stop.zig) ──▶ handle: families here, calls (calls.zig), images (images.zig) ──▶ go
+//!        ▲                                                                                              │
+//!        └──────────────────────────────────────────────────────────────────────────────────────────────┘
+//!
+//! It never waits for one thread: exec waits until all other threads of the process have been reaped by us, a vfork's
+//! parent until its child has called exec. Whatever is asked of a tracee can be answered "gone", since SIGKILL ends a
+//! stop: that is handled in `dispatch`, and the death status follows.
+//!
+//! `go` is the only place that resumes. Everything is in an instance; only the tick's flag is global, since a signal handler has no arguments.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const calls = @import("calls.zig");
+const children = @import("children.zig");
+const descriptors_mod = @import("descriptors.zig");
+const images = @import("images.zig");
+const paths = @import("paths.zig");
+const ptrace = @import("ptrace.zig");
+const records_mod = @import("records.zig");
+const stop_mod = @import("stop.zig");
+const sys = @import("sys.zig");
+const status_file = @import("status.zig");
+const tracee = @import("tracee.zig");
+const Memory = @import("memory.zig").Memory;
+const Session = @import("session.zig").Session;
+const Stop = stop_mod.Stop;
+const Thread = tracee.Thread;
+const assert = std.debug.assert;
+
+/// Seizes the session's command and records what it and its descendants do. Returns when nothing of it is alive.
+pub fn trace(session: *Session) void {
+    ptrace.takeSignals(onTick);
+    var tracer = Tracer.start(session) catch |e| {
+        session.setError(stageOf(e), 0);
+        endCommand(session);
+        return;
+    };
+    defer tracer.deinit();
+    const seized = ptrace.seize(session.command_pid);
+    if (seized != .SUCCESS) {
+        session.setError(.seize, sys.errnoNumber(seized));
+        endCommand(session);
+        return;
+    }
+    tracer.addCommand();
+    session.announceSeized();
+    tracer.loop();
+}
+
+fn stageOf(e: Tracer.StartError) abi.Stage {
+    return switch (e) {
+        error.NoProc => .proc,
+        else => .memory,
+    };
+}
+
+/// Nothing of it has run.
+fn endCommand(session: *Session) void {
+    sys.kill(session.command_pid, .KILL) catch {};
+    _ = sys.wait(session.command_pid, sys.wait_all) catch {};
+}
+
+var ticked: u32 = 0;
+
+fn onTick(_: linux.SIG) callconv(.c) void {
+    @atomicStore(u32, &ticked, 1, .monotonic); // read by the same thread
+}
+
+/// While there is something to look after, wait4 is interrupted this often. Otherwise never.
+const tick_ms = 50;
+/// A new thread that nobody has announced for so long has lost its creator.
+const parked_ns = 100 * std.time.ns_per_ms;
+/// As above, if its parent is alive: a creator that passed its own parent on (CLONE_PARENT) and died.
+const parked_long_ns = 2 * std.time.ns_per_s;
+
+pub const Tracer = struct {
+    session: *Session,
+    records: records_mod.Records,
+    tracees: tracee.Tracees,
+    memory: Memory,
+    descriptors: descriptors_mod.Descriptors,
+    scratch: *Scratch,
+    /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
+    privileged: bool,
+    /// The command's first image runs.
+    command_running: bool = false,
+    /// Some process may see other files under a path than we do.
+    roots_differ: bool = false,
+    /// A filter of the build's own was installed somewhere.
+    filters_seen: bool = false,
+    /// When those that outlive the command are killed.
+    deadline_ns: ?u64 = null,
+    killing: bool = false,
+    ticking: bool = false,
+
+    pub const Scratch = struct {
+        items: [64 << 10]u8,
+        argv: [abi.exec_strings_max]u8,
+        environment: [abi.exec_strings_max]u8,
+    };
+
+    const StartError = sys.Error || error{NoProc};
+
+    fn start(session: *Session) StartError!Tracer {
+        var link: [16]u8 = undefined;
+        var own: [16]u8 = undefined;
+        const self = sys.readLink(linux.AT.FDCWD, "/proc/self", &link) catch return error.NoProc;
+        // A /proc of another pid namespace numbers tracees as we do not.
+        if (!std.mem.eql(u8, self, own[0..sys.appendNumber(&own, 0, @intCast(sys.ownPid()))])) return error.NoProc;
+
+        const command = session.command_pid;
+        const memory = try Memory.probe(command, session);
+        if (memory.way == .process_vm_readv) session.setFeature(.process_vm_readv);
+        const pidfd_getfd = canTakeDescriptors(session);
+        if (pidfd_getfd) session.setFeature(.pidfd_getfd);
+        session.setFeature(.get_syscall_info);
+        const privileged = ptrace.ownCapabilities() >> ptrace.cap_sys_ptrace & 1 != 0;
+        if (privileged) session.setFeature(.privileged);
+        return .{
+            .session = session,
+            .records = .{ .writer = session.writer(0) },
+            .tracees = try .init(),
+            .memory = memory,
+            .descriptors = try .init(session, pidfd_getfd),
+            .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
+            .privileged = privileged,
+            .roots_differ = false,
+        };
+    }
+
+    fn deinit(tracer: *Tracer) void {
+        if (tracer.ticking) ptrace.stopTicks();
+        tracer.descriptors.deinit();
+        tracer.tracees.deinit();
+        sys.unmap(@ptrCast(@alignCast(tracer.scratch)), @sizeOf(Scratch));
+    }
+
+    /// Tried on the command, which holds a copy of our descriptors and waits.
+    fn canTakeDescriptors(session: *Session) bool {
+        const pidfd = sys.pidfdOpen(session.command_pid) catch return false;
+        defer sys.close(pidfd);
+        return switch (sys.pidfdGetfd(pidfd, session.descriptors.hand_command)) {
+            .descriptor => |copy| {
+                sys.close(copy);
+                return true;
+            },
+            .failed => false,
+        };
+    }
+
+    fn addCommand(tracer: *Tracer) void {
+        const session = tracer.session;
+        const thread = tracer.tracees.add(session.command_pid, .running) catch unreachable; // the table is empty
+        _ = tracer.tracees.addProcess(thread);
+        _ = tracer.records.emit(.process, tracer.who(thread), 0, .{
+            .header = undefined,
+            .parent = 0,
+            .pid = thread.tid,
+            .parent_pid = session.front_pid,
+            .event = 0,
+            .clone_flags = 0,
+        }, &.{});
+    }
+
+    pub fn who(tracer: *Tracer, thread: *const Thread) records_mod.Who {
+        return .{ .tid = thread.tid, .process = tracer.tracees.processOf(thread).serial };
+    }
+
+    pub fn owner(tracer: *Tracer, thread: *const Thread) descriptors_mod.Owner {
+        const process = tracer.tracees.processOf(thread);
+        return .{ .tid = thread.tid, .pid = process.pid, .process = process.serial };
+    }
+
+    pub fn gap(tracer: *Tracer, thread: *const Thread, kind: abi.GapKind, value: u64, text: []const u8) void {
+        tracer.records.gap(tracer.who(thread), kind, value, text);
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // The loop
+
+    fn loop(tracer: *Tracer) void {
+        while (true) {
+            tracer.attend();
+            const waited = sys.wait(-1, sys.wait_all) catch |e| switch (e) {
+                error.Interrupted => continue,
+                error.NoChild => return, // no tracee is left, nor anything else below us
+                else => {
+                    tracer.session.setError(.wait, 0);
+                    tracer.killAll();
+                    return;
+                },
+            };
+            const event = waited orelse continue;
+            tracer.dispatch(event.pid, event.status) catch |e| switch (e) {
+                error.TraceeGone => {}, // its death is reported to the next wait
+                error.TooManyTracees => {
+                    tracer.session.setError(.too_many_tracees, 0);
+                    tracer.killAll();
+                },
+                // A request that never fails on a stopped tracee of a kernel that we know.
+                else => {
+                    tracer.session.setError(.wait, @intFromError(e));
+                    tracer.killAll();
+                },
+            };
+        }
+    }
+
+    const HandleError = sys.Error || error{TooManyTracees};
+
+    fn dispatch(tracer: *Tracer, tid: i32, status: u32) HandleError!void {
+        const message = if (stop_mod.hasMessage(status)) try ptrace.eventMessage(tid) else 0;
+        const stop = stop_mod.classify(status, message);
+        if (stop == .gone) return tracer.onGone(tid, status);
+        const thread = tracer.tracees.find(tid) orelse return tracer.park(tid);
+        switch (thread.state) {
+            .running => {
+                const signal = try tracer.handle(thread, stop);
+                try tracer.go(tracer.tracees.find(tid) orelse return, signal);
+            },
+            .expected => {
+                tracer.tracees.setState(thread, .running);
+                thread.in_group_stop = stop == .group;
+                try tracer.go(thread, 0);
+            },
+            .dead => {
+                // The number of one that died before anybody had announced it is another's now.
+                tracer.tracees.remove(thread);
+                try tracer.park(tid);
+            },
+            .parked => {}, // it is stopped already
+            .free => unreachable, // `find` returns none
+        }
+    }
+
+    /// What the stop means. Returns the signal to go on with.
+    fn handle(tracer: *Tracer, thread: *Thread, stop: Stop) HandleError!u32 {
+        switch (stop) {
+            .seccomp, .syscall => try calls.onStop(tracer, thread),
+            .created => |created| try tracer.onCreated(thread, created),
+            .exec => |former| try tracer.onExec(thread, former),
+            .trap => tracer.setGroupStop(thread, false),
+            .group => tracer.setGroupStop(thread, true),
+            .signal => |signal| return signal,
+            .other => {},
+            .gone => unreachable, // `dispatch` has taken it
+        }
+        return 0;
+    }
+
+    /// The one place that resumes.
+    fn go(tracer: *Tracer, thread: *Thread, signal: u32) ptrace.Error!void {
+        _ = tracer;
+        const how: ptrace.Resume = if (thread.in_group_stop)
+            .listen
+        else if (thread.every_call or thread.call.at_exit != .nothing)
+            .to_call
+        else
+            .run;
+        try ptrace.goOn(thread.tid, how, signal);
+    }
+
+    fn setGroupStop(tracer: *Tracer, thread: *Thread, stopped: bool) void {
+        if (thread.in_group_stop == stopped) return;
+        thread.in_group_stop = stopped;
+        if (thread.tid != tracer.session.command_pid) return;
+        // The shell waits for our front end, not for the command: it must see the stop, or `fg` has nothing to continue.
+        sys.kill(tracer.session.front_pid, if (stopped) .STOP else .CONT) catch {};
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // Families
+
+    /// The first stop of a thread that nobody has announced yet.
+    fn park(tracer: *Tracer, tid: i32) HandleError!void {
+        const thread = try tracer.tracees.add(tid, .parked);
+        thread.since_ns = sys.nowNs();
+        thread.leads = ptrace.isThreadOf(tid, tid);
+        if (tracer.killing) sys.kill(tid, .KILL) catch {};
+        tracer.keepTicking();
+    }
+
+    fn onCreated(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) HandleError!void {
+        creator.call.child_seen = true;
+        // Its child is attached to us: whether one escaped need not be asked at the exit.
+        if (creator.call.at_exit == .guard) {
+            creator.call.at_exit = .nothing;
+            tracer.tracees.releaseBuffer(&creator.call);
+        }
+        const child = created.child;
+        const thread = tracer.tracees.find(child) orelse return tracer.expect(creator, created);
+        switch (thread.state) {
+            .parked => {
+                if (thread.leads) tracer.addChild(thread, creator, created.event) else tracer.tracees.join(thread, creator);
+                tracer.tracees.setState(thread, .running);
+                thread.every_call = creator.every_call;
+                // It can have been killed since; that says nothing about its creator.
+                tracer.go(thread, 0) catch |e| if (e != error.TraceeGone) return e;
+            },
+            .dead => {
+                const status = thread.status;
+                tracer.addChild(thread, creator, created.event);
+                tracer.tracees.setState(thread, .running);
+                tracer.endThread(thread, status);
+            },
+            // It was taken in without its creator's word, which comes late.
+            .expected, .running => {},
+            .free => unreachable, // `find` returns none
+        }
+    }
+
+    /// Announced, not yet seen.
+    fn expect(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) HandleError!void {
+        const death = tracer.tracees.takeDeath(created.child);
+        const thread = try tracer.tracees.add(created.child, .expected);
+        thread.every_call = creator.every_call;
+        const gone = if (death != null) status_file.isGone(created.child) else false;
+        // Of a dead one nothing can be asked any more; a thread's death means nothing to a record.
+        const is_thread = if (gone) created.event == linux.PTRACE.EVENT.CLONE else ptrace.isThreadOf(tracer.tracees.processOf(creator).pid, created.child);
+        if (is_thread) tracer.tracees.join(thread, creator) else tracer.addChild(thread, creator, created.event);
+        if (gone) tracer.endThread(thread, death.?);
+    }
+
+    fn addChild(tracer: *Tracer, thread: *Thread, creator: *const Thread, event: u32) void {
+        const parent = tracer.tracees.processOf(creator).*;
+        const process = tracer.tracees.addProcess(thread);
+        _ = tracer.records.emit(.process, .{ .tid = thread.tid, .process = process.serial }, 0, .{
+            .header = undefined,
+            .parent = parent.serial,
+            .pid = thread.tid,
+            .parent_pid = parent.pid,
+            .event = event,
+            .clone_flags = 0,
+        }, &.{});
+    }
+
+    /// A child that runs though no event announced it: CLONE_UNTRACED got past us.
+    pub fn adoptEscaped(tracer: *Tracer, creator: *Thread, tid: i32) HandleError!void {
+        tracer.gap(creator, .untraced_child, @intCast(tid), "");
+        if (tracer.tracees.find(tid) != null or ptrace.seize(tid) != .SUCCESS) return;
+        const thread = try tracer.tracees.add(tid, .running);
+        if (ptrace.isThreadOf(tracer.tracees.processOf(creator).pid, tid))
+            tracer.tracees.join(thread, creator)
+        else
+            tracer.addChild(thread, creator, linux.PTRACE.EVENT.CLONE);
+    }
+
+    fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {
+        if (former != leader.tid) tracer.tracees.becomeLeader(leader, tracer.tracees.find(former));
+        leader.in_group_stop = false;
+        const is_first = !tracer.command_running and leader.tid == tracer.session.command_pid;
+        if (is_first) tracer.command_running = true;
+        try images.onExec(tracer, leader, former);
+        if (!is_first) return;
+        try images.reportInherited(tracer, leader);
+        tracer.session.setPhase(.running);
+    }
+
+    fn onGone(tracer: *Tracer, tid: i32, status: u32) void {
+        const thread = tracer.tracees.find(tid) orelse {
+            // Either the end of one that was killed before its first stop, or a zombie that we had reported
+            // and whose parent left it to us.
+            tracer.tracees.noteDeath(tid, status);
+            return;
+        };
+        switch (thread.state) {
+            .parked => {
+                if (!thread.leads) return tracer.tracees.remove(thread);
+                thread.status = status;
+                tracer.tracees.setState(thread, .dead);
+            },
+            .expected, .running => {
+                calls.onDeath(tracer, thread);
+                tracer.endThread(thread, status);
+            },
+            .dead => {}, // its parent left the zombie to us
+            .free => unreachable, // `find` returns none
+        }
+    }
+
+    fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
+        const tid = thread.tid;
+        const process = tracer.tracees.leave(thread, status) orelse return;
+        const about: records_mod.Who = .{ .tid = tid, .process = process.serial };
+        _ = tracer.records.emit(.exit, about, 0, .{
+            .header = undefined,
+            .status = @bitCast(process.status),
+            .failed_opens = process.failed_opens,
+        }, &.{});
+        tracer.descriptors.forget(process.serial);
+        const is_command = process.serial == 1;
+        const command_status: i32 = @bitCast(process.status);
+        tracer.tracees.removeProcess(process);
+        if (!is_command) return;
+        _ = tracer.records.emit(.command_end, about, 0, .{ .header = undefined, .status = command_status }, &.{});
+        const session = tracer.session;
+        session.control.command_status = command_status;
+        session.setPhase(.draining);
+        tracer.deadline_ns = sys.nowNs() + @as(u64, session.control.grace_ms) * std.time.ns_per_ms;
+        tracer.keepTicking();
+    }
+
+    // -----------------------------------------------------------------------------------------
+    // What no stop tells us
+
+    fn keepTicking(tracer: *Tracer) void {
+        if (tracer.ticking) return;
+        tracer.ticking = true;
+        ptrace.startTicks(tick_ms, tick_ms);
+    }
+
+    /// Looks after what could otherwise wait for ever. Cheap unless a tick has come.
+    fn attend(tracer: *Tracer) void {
+        if (!tracer.ticking or @atomicRmw(u32, &ticked, .Xchg, 0, .monotonic) == 0) return;
+        const now = sys.nowNs();
+        if (tracer.tracees.parked_count > 0) tracer.adoptParked(now);
+        if (tracer.session.killRequested()) {
+            tracer.killAll();
+        } else if (tracer.deadline_ns) |deadline| {
+            if (now >= deadline) tracer.killSurvivors();
+        }
+        if (tracer.tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) return;
+        tracer.ticking = false;
+        ptrace.stopTicks();
+    }
+
+    /// Threads whose creator has died without announcing them: /proc knows whose they are.
+    fn adoptParked(tracer: *Tracer, now: u64) void {
+        for (tracer.tracees.all()) |*thread| {
+            if (thread.state != .parked or now - thread.since_ns < parked_ns) continue;
+            const status = status_file.read(thread.tid) catch continue;
+            const relative = tracer.tracees.find(if (thread.leads) status.parent else status.process);
+            const known = if (relative) |r| r.state == .running or r.state == .expected else false;
+            if (thread.leads) {
+                if (known and now - thread.since_ns < parked_long_ns) continue;
+                tracer.adoptProcess(thread, if (known) relative else null, status.parent);
+            } else {
+                if (!known) continue; // its process is dying, and it too
+                tracer.tracees.join(thread, relative.?);
+            }
+            thread.every_call = tracer.filters_seen or (known and relative.?.every_call);
+            tracer.tracees.setState(thread, .running);
+            tracer.go(thread, 0) catch {}; // gone: its death is reported
+        }
+    }
+
+    fn adoptProcess(tracer: *Tracer, thread: *Thread, parent: ?*Thread, parent_pid: i32) void {
+        const serial = if (parent) |p| tracer.tracees.processOf(p).serial else 0;
+        const process = tracer.tracees.addProcess(thread);
+        const about: records_mod.Who = .{ .tid = thread.tid, .process = process.serial };
+        _ = tracer.records.emit(.process, about, 0, .{
+            .header = undefined,
+            // The command is the ancestor of all: better than none.
+            .parent = if (serial == 0) 1 else serial,
+            .pid = thread.tid,
+            .parent_pid = parent_pid,
+            .event = 0,
+            .clone_flags = 0,
+        }, &.{});
+        tracer.records.gap(about, .parent_unknown, @intCast(thread.tid), "");
+    }
+
+    /// The grace period is over. Whom nothing survives is named.
+    fn killSurvivors(tracer: *Tracer) void {
+        for (tracer.tracees.all()) |*thread| {
+            if (thread.state != .running and thread.state != .expected) continue;
+            const process = tracer.tracees.processOf(thread);
+            if (process.kill_reported) continue;
+            process.kill_reported = true;
+            var comm: [64]u8 = undefined;
+            const name = status_file.comm(process.pid, &comm);
+            tracer.gap(thread, .survivor_killed, @intCast(process.pid), name);
+            tracer.session.control.survivors_killed += 1;
+        }
+        tracer.killAll();
+    }
+
+    /// Again at every tick until nothing is left: a child can appear while its parent dies.
+    fn killAll(tracer: *Tracer) void {
+        tracer.killing = true;
+        tracer.keepTicking();
+        for (tracer.tracees.all()) |*thread| {
+            if (thread.state != .free and thread.state != .dead) sys.kill(thread.tid, .KILL) catch {};
+        }
+        // What escaped being traced and lost its parent is our child all the same.
+        if (tracer.tracees.thread_count == 0) _ = children.killUntilNone(.{ .reap_all = true });
+    }
+};
