@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import type { Facts } from "../src/attestors/attestor.ts";
 import { gitAttestor } from "../src/attestors/git.ts";
 import { findInPath, type GitFacts, parseStatus, readGit } from "../src/facts/git.ts";
@@ -244,7 +244,11 @@ for (const row of none) {
 }
 
 test("a git in a relative part of PATH is not started", () => {
-  expect(findInPath("git", ".:bin:")).toBeUndefined();
+  const directory = join(root, "bin");
+  mkdirSync(directory);
+  writeFileSync(join(directory, "git"), "#!/bin/sh\n", { mode: 0o755 });
+  expect(findInPath("git", `:${relative(process.cwd(), directory)}:.`)).toBeUndefined();
+  expect(findInPath("git", directory)).toBe(join(directory, "git"));
 });
 
 test("a broken index is said, and the rest is there", () => {

@@ -73,6 +73,13 @@ const cases: { name: string; environment: string[]; text: string; expected: stri
   },
   { name: "a value with `=`", environment: ["A_TOKEN=abc=defgh=="], text: "abc=defgh==", expected: "[REDACTED]", count: 1 },
   {
+    name: "the escaped form of one begins like another",
+    environment: ["A_TOKEN=a\\bcdefgh", "B_TOKEN=a\\\\bcdefg"],
+    text: "a\\\\bcdefgh",
+    expected: "[REDACTED]",
+    count: 1,
+  },
+  {
     name: "an entry that is no variable",
     environment: ["TOKENabcdefgh"],
     text: "TOKENabcdefgh",

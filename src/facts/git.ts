@@ -58,7 +58,6 @@ const passedOnPattern = /^GIT_CONFIG_(KEY|VALUE)_\d+$/;
 
 const safeArguments = [
   "--no-pager",
-  "--no-optional-locks",
   "--no-replace-objects",
   "-c",
   "core.fsmonitor=false",
