@@ -90,10 +90,6 @@ export class Files {
   }
 
   onOpen(event: OpenEvent): void {
-    if (event.descriptor < 0) {
-      this.failedOpens++;
-      return;
-    }
     const process = this.#process(event.process);
     process.root = event.root;
     const label = this.#label(belowRoot(event.path, event.root));
@@ -126,8 +122,6 @@ export class Files {
         },
         this.#changes,
       );
-    } else if (event.result < 0n && (event.name.startsWith("open") || event.name === "creat")) {
-      this.failedOpens++;
     }
   }
 
