@@ -72,6 +72,11 @@ describe("signing", () => {
     expect(hex(signer.sign(message))).toBe(hex(signer.sign(message)));
   });
 
+  test("a signature that does not verify is never handed out", () => {
+    const faulty = { ...keyOf("p256"), publicKey: generateKey("p256").publicKey };
+    expect(() => createSigner(faulty).sign(message)).toThrow();
+  });
+
   test("rsa: a random salt each time, 32 bytes long", () => {
     const signer = createSigner(keyOf("rsa"));
     const [first, second] = [signer.sign(message), signer.sign(message)];
@@ -156,7 +161,9 @@ describe("keys", () => {
   });
 
   test("a file larger than a key can be", () => {
-    expect(codeOf(() => loadPublicKey(Buffer.alloc((1 << 20) + 1, "-")))).toBe("key-unreadable");
+    const pem = `${" ".repeat(1 << 20)}\n${keyOf("p256").publicKey.pem}`;
+    expect(codeOf(() => loadPublicKey(Buffer.from(pem)))).toBe("key-unreadable");
+    expect(codeOf(() => loadPublicKey(Buffer.from(pem.slice(1000))))).toBe("read");
   });
 });
 

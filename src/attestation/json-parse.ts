@@ -230,10 +230,10 @@ export function pickFields(object: JsonObject, names: readonly string[]): JsonOb
   return found;
 }
 
-/** Go folds by Unicode's simple rules, in which two characters outside of ASCII meet a letter: U+017F (s) and U+212A (k). */
+/**
+ * Go folds by Unicode's simple rules, by which two characters outside of ASCII meet a letter: U+212A (k), of which that is
+ * the lower case, and U+017F (s).
+ */
 function foldCase(key: string): string {
-  return key
-    .replace(/\u017f/g, "s")
-    .replace(/\u212a/g, "k")
-    .toLowerCase();
+  return key.toLowerCase().replace(/\u017f/g, "s");
 }

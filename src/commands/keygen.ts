@@ -1,6 +1,6 @@
 // `cilock keygen`: a new key to sign with, its public half beside it. Nothing that exists is ever written over: that
 // could be the key of a year of records.
-import { closeSync, existsSync, openSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { type GeneratedKeyType, generateKey, isGeneratedKeyType, privatePem } from "../attestation/keys.ts";
 import { ToolError } from "../errors.ts";
@@ -28,9 +28,6 @@ export const keygenCommand: Command = {
     if (positionals.length > 0) throw usage(`unexpected ${positionals.join(" ")}`);
     const { outfile, type } = options.data;
     const publicFile = publicFileOf(outfile);
-    for (const path of [outfile, publicFile]) {
-      if (existsSync(path)) throw taken(path);
-    }
     const key = generateKey(type);
     writeNew(outfile, privatePem(key), 0o600);
     try {
@@ -66,7 +63,7 @@ export function publicFileOf(path: string): string {
 function writeNew(path: string, text: string, mode: number): void {
   let descriptor: number;
   try {
-    // O_EXCL: between the look and the write somebody may have made it, as a link to somewhere else, say.
+    // O_EXCL, which does not follow a link either.
     descriptor = openSync(path, "wx", mode);
   } catch (error) {
     const word = error instanceof Error && "code" in error ? String(error.code) : "";
