@@ -42,7 +42,8 @@ fn cilock_test_wake_writer(session: *Session, index: u32) callconv(.c) void {
 }
 
 /// Forks a writer of `count` gap records with texts of up to `text_max` bytes; it pauses for `pause_ms` after every
-/// `burst` records (0: never) and dies with us. Returns its pid.
+/// `burst` records (0: never) and dies with us. Returns its pid. `burst` 1 and `pause_ms` 0: lock-step, each record
+/// comes the moment the one before has been read, when the reader is about to sleep; one lost wake-up is the end.
 fn cilock_test_writer(session: *Session, index: u32, count: u32, text_max: u32, burst: u32, pause_ms: u32, end: u32) callconv(.c) i32 {
     const child = sys.fork() catch return -1;
     if (child != 0) return child;
@@ -52,10 +53,15 @@ fn cilock_test_writer(session: *Session, index: u32, count: u32, text_max: u32, 
     var prng: std.Random.DefaultPrng = .init(index);
     for (0..count) |i| {
         writeGap(writer, index, i, prng.random().uintAtMost(u32, text_max));
+        if (burst == 1 and pause_ms == 0) waitUntilRead(writer.header);
         if (burst != 0 and i % burst == burst - 1) sys.sleepMs(pause_ms);
     }
     if (end != 0) writer.end();
     sys.exit(0);
+}
+
+fn waitUntilRead(of: *abi.RingHeader) void {
+    while (@atomicLoad(u32, &of.tail, .acquire) != of.head) std.atomic.spinLoopHint();
 }
 
 /// Its value counts the writer's records; each byte of its text is the count's lowest.

@@ -26,7 +26,13 @@ pub fn watch(session: *Session) void {
             _ = children.killUntilNone(.{ .reap_all = true });
             return;
         }
-        reap(session, &deadline) catch return;
+        reap(session, &deadline) catch |e| {
+            if (e == error.NoChild) return;
+            // No such failure is known; what cannot be waited for cannot be said to have ended.
+            session.setError(.wait, sys.errnoNumber(.IO));
+            _ = children.killUntilNone(.{ .reap_all = true });
+            return;
+        };
         const now = sys.nowNs();
         if (deadline) |limit| {
             if (now >= limit) {
