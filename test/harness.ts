@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { constants, tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { openRecord, type Record } from "./record.ts";
 
 const root = dirname(import.meta.dir);
@@ -229,8 +229,9 @@ export function errors(ran: Ran): string[] {
 // ---------------------------------------------------------------------------------------------
 // Programs
 
+/** dist/cilock; CILOCK_UNDER_TEST names another build. */
 export function cilock(scratch?: Scratch): string {
-  return program("dist/cilock", "npm run build", scratch);
+  return program(process.env.CILOCK_UNDER_TEST ?? "dist/cilock", "npm run build", scratch);
 }
 
 /** test/tracees/NAME.zig, built. */
@@ -242,7 +243,7 @@ export function tracee(name: string, scratch?: Scratch): string {
 let shared: string | undefined;
 
 function program(relative: string, builtBy: string, scratch: Scratch | undefined): string {
-  const path = join(root, relative);
+  const path = resolve(root, relative);
   if (!existsSync(path)) throw new Error(`${relative} is not there: it is built by ${builtBy}`);
   if (scratch?.user !== "nobody" || reachable(path)) return path;
   if (!shared) {

@@ -28,6 +28,9 @@ export const unavoidable: Unavoidable[] = [
 /** Of root, who has CAP_SYS_ADMIN, the filter is taken without no_new_privs: sudo must go on working. */
 const needsNoPrivilege = new Set(["NoNewPrivs", "no new privileges"]);
 
+const O_CLOEXEC = 0o2000000;
+const O_LARGEFILE = 0o100000;
+
 /** stdout and stderr are pipes of ours where they were not terminals: they are passed on and captured. Closed ones stay closed. */
 const ownPipes = new Set([1, 2]);
 
@@ -63,9 +66,16 @@ function normalize(one: Line): Line {
   if (one.index !== undefined && ownPipes.has(one.index) && !terminal) {
     return { see: one.see, name: one.name, index: one.index, descriptorFlags: one.descriptorFlags, terminal };
   }
+  // stdout and stderr are a terminal of ours then, which the kernel opened for us by TIOCGPTPEER: the flags say so, to no effect.
+  if (terminal)
+    return {
+      ...one,
+      link: "terminal",
+      inode: undefined,
+      represents: undefined,
+      flags: Number(one.flags) & ~(O_CLOEXEC | O_LARGEFILE),
+    };
   // Numbers that the kernel gives to each pipe, socket and terminal anew.
-  const link = String(one.link)
-    .replace(/^(pipe|socket):\[\d+\]$/, "$1")
-    .replace(/^\/dev\/pts\/\d+$/, "/dev/pts/N");
+  const link = String(one.link).replace(/^(pipe|socket):\[\d+\]$/, "$1");
   return link === one.link ? one : { ...one, link, inode: undefined, represents: undefined };
 }

@@ -1,7 +1,7 @@
 // What a command inherits under `cilock run`, traced or not, is what it inherits without: the whole list is in tracees/inherit.zig,
 // the unavoidable differences are in inherited.ts with the reason of each.
 import { describe, expect, test } from "bun:test";
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isRoot, plainEnvironment, type RunOptions, run, Scratch, tracee, type User, users } from "./harness.ts";
 import { differences, unavoidable } from "./inherited.ts";
@@ -68,7 +68,7 @@ const rows: Row[] = [
   { name: "a nice value", launch: ["nice=7"] },
   { name: "a timer slack", launch: ["slack=1000000"] },
   { name: "a likely victim of the OOM killer", launch: ["oom=500"] },
-  { name: "another working directory", launch: ["directory=/"] },
+  { name: "another working directory", launch: ["directory=below"] },
   // We lead the session, so the command does not; and a session has the number of its leader.
   { name: "a session of its own", launch: ["session"], apart: ["session", "process group", "leads its process group"] },
   { name: "a privileged nice value", launch: ["nice=4294967291"], needsRoot: true },
@@ -91,6 +91,7 @@ for (const user of users) {
 async function compare(row: Row, user: User, trace: boolean): Promise<string[]> {
   using scratch = new Scratch(user);
   writeFileSync(join(scratch.work, "input"), "the input, three words\n");
+  mkdirSync(join(scratch.work, "below"));
   writeFileSync(join(scratch.work, "log"), "");
   chmodSync(join(scratch.work, "log"), 0o666);
   const output = join(scratch.work, "inherited");

@@ -51,7 +51,7 @@ for (const user of users) {
         child.kill("SIGTERM");
         await until("the first signal has arrived", () => child.printed.includes(`"got","signal":15`));
         child.kill("SIGTERM");
-        expect(await child.exited()).toBe(125);
+        expect(await child.exited()).toBe(128 + numbers.SIGTERM);
         expect(existsSync(scratch.outfile)).toBe(false);
         expect(alive(mark)).toEqual([]);
       });

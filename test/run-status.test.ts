@@ -1,6 +1,6 @@
 // The exit status is the command's; where there is no command, it says why, and nothing is left behind.
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errors, isRoot, recordOf, run, Scratch, start, tracee, until, users } from "./harness.ts";
 
@@ -64,15 +64,6 @@ const refusals: Refusal[] = [
     prepare: scratch => writeFileSync(join(scratch.work, "plain"), "#!/bin/sh\ntouch started\n", { mode: 0o644 }),
     command: () => ["./plain"],
   },
-  {
-    name: "a file that no kernel can run",
-    status: 126,
-    prepare: scratch => {
-      writeFileSync(join(scratch.work, "garbage"), "\x7fELF and nothing more");
-      chmodSync(join(scratch.work, "garbage"), 0o755);
-    },
-    command: () => ["./garbage"],
-  },
   { name: "no command", status: 2, command: () => [] },
   { name: "an unknown flag", status: 2, args: () => ["--no-such-flag"], command: () => marker },
   { name: "an unknown attestor", status: 2, args: () => ["-a", "no-such-attestor"], command: () => marker },
@@ -118,6 +109,16 @@ describe("a command that cannot be started", () => {
         expect(ran.status).toBe(row.status);
       });
     }
+  }
+});
+
+test("a script without #! is run by the shell, as execvp(3) and every shell do it", async () => {
+  using scratch = new Scratch();
+  writeFileSync(join(scratch.work, "script"), "echo from $0; exit 3\n", { mode: 0o755 });
+  for (const trace of [false, true]) {
+    const ran = await run(scratch, ["./script"], { trace });
+    expect(ran.stdout.toString()).toBe("from ./script\n");
+    expect(ran.status).toBe(3);
   }
 });
 
