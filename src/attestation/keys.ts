@@ -69,7 +69,7 @@ export function loadPublicKey(pem: Uint8Array, name = "the key"): PublicKey {
 export function loadKey(pem: Uint8Array, passphrase: Uint8Array | string | undefined, name: string): AnyKey {
   const block = firstBlock(pem, name);
   const secret = typeof passphrase === "string" ? Buffer.from(passphrase, "utf8") : passphrase;
-  if (block.label === "OPENSSH PRIVATE KEY") throw openSsh(name);
+  if (block.label === "OPENSSH PRIVATE KEY") throw openSsh(block, name);
   if (secret !== undefined && secret.length > 0 && isEncrypted(block)) return decrypted(block, secret, name);
   return fromDer(block.body, name) ?? explainFailure(block, name);
 }
@@ -224,10 +224,14 @@ function wrongPassphrase(name: string): ToolError {
   return new ToolError("key-passphrase", `the passphrase does not open ${name}`);
 }
 
-function openSsh(name: string): ToolError {
+/** The public half stands in the clear there and names the type: ssh-keygen (9.2, tried) converts all but Ed25519. */
+function openSsh(block: PemBlock, name: string): ToolError {
+  const isEd25519 = Buffer.from(block.body).includes("ssh-ed25519");
   return unsupported(
     `${name} is in the form of OpenSSH, which is not supported`,
-    `convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY (or make a new key: cilock keygen)`,
+    isEd25519
+      ? "ssh-keygen cannot convert Ed25519 keys; make a new one with: cilock keygen"
+      : "convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY",
   );
 }
 
