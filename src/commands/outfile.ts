@@ -7,7 +7,6 @@ import {
   fsyncSync,
   lstatSync,
   openSync,
-  realpathSync,
   renameSync,
   type Stats,
   statSync,
@@ -16,6 +15,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { ToolError } from "../errors.ts";
+import { realPath } from "../facts/real-path.ts";
 
 /**
  * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
@@ -33,7 +33,7 @@ export function checkOutfile(path: string): Outfile {
     return { kind: "stream", shown: path };
   }
   // Through a symbolic link, as a shell's `>` would: the link stays.
-  const target = there === undefined ? resolveMissing(path) : realpathSync(path);
+  const target = there === undefined ? resolveMissing(path) : realPath(Buffer.from(path)).toString();
   const directory = dirname(target);
   attempt(path, () => {
     if (!statSync(directory).isDirectory()) throw unwritable(path, `${directory} is not a directory`);
@@ -124,7 +124,7 @@ function resolveMissing(path: string): string {
     } catch (error) {
       if (wordOf(error) !== "ENOENT") throw error;
     }
-    return join(realpathSync(dirname(full)), basename(full));
+    return join(realPath(Buffer.from(dirname(full))).toString(), basename(full));
   });
 }
 

@@ -1,7 +1,7 @@
 // The plain data around a run, read before and after the command, each with the time it took.
-import { realpathSync } from "node:fs";
 import { type GitFacts, readGit } from "../facts/git.ts";
 import { type HostFacts, readHost } from "../facts/host.ts";
+import { realPath } from "../facts/real-path.ts";
 import { type Walk, walk } from "../facts/walk.ts";
 import { escapeBytes } from "../text.ts";
 import { ownPaths, type RunPlan } from "./run-plan.ts";
@@ -25,7 +25,7 @@ export type Warn = (kind: "warning" | "note", text: string) => void;
 export function readBefore(plan: RunPlan, environment: Readonly<Record<string, string | undefined>>, warn: Warn): FactsBefore {
   const [host, hostTime] = timed(readHost);
   const [git, gitTime] = timed(() => gitFacts(plan, environment, warn));
-  const root = realpathSync(Buffer.from(plan.workingDirectory), { encoding: "buffer" });
+  const root = realPath(Buffer.from(plan.workingDirectory));
   const [before, materialTime] = timed(() => walkNow(plan, root, undefined));
   reportUnread(before, "before the command", warn);
   return {

@@ -10,11 +10,11 @@ import {
   openSync,
   readdirSync,
   readSync,
-  realpathSync,
   statfsSync,
 } from "node:fs";
 import { escapeBytes } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
+import { realPath } from "./real-path.ts";
 
 export type HashName = "sha256" | "sha1";
 
@@ -90,7 +90,7 @@ type Contents = { digest: DigestSet; stat: BigIntStats; settled: boolean } | { u
 export function walk(root: Uint8Array, options: WalkOptions): Walk {
   let real: Buffer;
   try {
-    real = realpathBytes(root);
+    real = realPath(root);
   } catch (error) {
     return { files: [], unread: [{ path: ".", reason: errorWord(error) }] };
   }
@@ -157,7 +157,7 @@ class Walker {
     let target: Buffer;
     let stat: BigIntStats;
     try {
-      target = realpathBytes(real);
+      target = realPath(real);
       stat = lstatSync(target, { bigint: true });
     } catch (error) {
       const word = errorWord(error);
@@ -241,7 +241,7 @@ function digestDescriptor(descriptor: number, hashes: readonly HashName[], size:
 /** Digest of one file given by path, undefined when it cannot be read. */
 export function digestFile(path: Uint8Array, hashes: readonly HashName[]): DigestSet | undefined {
   try {
-    const contents = readContents(realpathBytes(path), hashes);
+    const contents = readContents(realPath(path), hashes);
     return "unread" in contents ? undefined : contents.digest;
   } catch {
     return undefined;
@@ -278,10 +278,6 @@ function join(directory: Buffer, name: Buffer): Buffer {
 /** One character per byte: lets a Set hold paths of any bytes. */
 function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
-}
-
-function realpathBytes(path: Uint8Array): Buffer {
-  return realpathSync(Buffer.from(path), { encoding: "buffer" });
 }
 
 function errorWord(error: unknown): string {
