@@ -31,7 +31,7 @@ for (const processor of ["Nehalem", "SandyBridge"]) {
     const { exitCode, stdout } = Bun.spawnSync([qemu ?? "", "-cpu", processor, cilock(), "version"]);
     expect(stdout.toString()).toMatch(/\d+\.\d+\.\d+/);
     expect(exitCode).toBe(0);
-  });
+  }, 60_000);
 }
 
 interface Row {
