@@ -82,7 +82,7 @@ export function readDnsMessage(bytes: Uint8Array): DnsMessage | undefined {
   const answerCount = integer(cursor, 2);
   take(cursor, 4); // authority and additional: whose servers, and EDNS
   const standardQuery = (flags & 0x7800) === 0;
-  // The three bits that must be zero or are DNSSEC's: the first one is what tells most other protocols apart.
+  // Z must be zero (RFC 1035, 4.1.1; its two neighbours have become DNSSEC's): it keeps out much that is no DNS.
   if (cursor.overrun || !standardQuery || (flags & 0x0040) !== 0) return undefined;
   const message: DnsMessage = { id, response: (flags & 0x8000) !== 0, questions: [], addresses: [], partial: false };
   message.partial = !readQuestions(cursor, questionCount, message) || !readAnswers(cursor, answerCount, message);
