@@ -106,6 +106,16 @@ test("--workingdir is where files are looked for, and paths are relative to it",
   expect(paths(attested(record, "product"))).toEqual(["d/out"]);
 });
 
+test("started in a directory whose name is no text", () => {
+  const ran = shell(
+    `d=$(printf 'x\\377'); mkdir "$d"; cd "$d"; echo 1 >in; "$C" run -s s -k ../key.pem -- touch out; cd ..; mv "$d"/* .`,
+  );
+  expect(ran.status).toBe(0);
+  const record = recordOf(ran);
+  expect(paths(attested(record, "material"))).toEqual(["in"]);
+  expect(paths(attested(record, "product"))).toEqual(["out"]);
+});
+
 test("a working directory that the command removes", () => {
   const ran = shell(`mkdir w; echo 1 >w/in; ${run} -d w -- sh -c 'rm -r "$PWD"'`);
   expect(ran.status).toBe(0);

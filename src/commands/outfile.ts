@@ -13,15 +13,16 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname } from "node:path";
 import { ToolError } from "../errors.ts";
 import { realPath } from "../facts/real-path.ts";
 
 /**
  * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
- * already: renaming would replace it, and as root that could be /dev/null. `stdout`: `-`.
+ * already: renaming would replace it, and as root that could be /dev/null. `stdout`: `-`. A real path is bytes: we may have
+ * been started in a directory whose name is no text.
  */
-export type Outfile = { kind: "file"; shown: string; path: string } | { kind: "stream"; shown: string } | { kind: "stdout" };
+export type Outfile = { kind: "file"; shown: string; path: Buffer } | { kind: "stream"; shown: string } | { kind: "stdout" };
 
 /** Looks, and leaves nothing behind. `path` is as the person gave it. */
 export function checkOutfile(path: string): Outfile {
@@ -33,10 +34,10 @@ export function checkOutfile(path: string): Outfile {
     return { kind: "stream", shown: path };
   }
   // Through a symbolic link, as a shell's `>` would: the link stays.
-  const target = there === undefined ? resolveMissing(path) : realPath(Buffer.from(path)).toString();
-  const directory = dirname(target);
+  const target = there === undefined ? resolveMissing(path) : realPath(Buffer.from(path));
+  const directory = directoryOf(target);
   attempt(path, () => {
-    if (!statSync(directory).isDirectory()) throw unwritable(path, `${directory} is not a directory`);
+    if (!statSync(directory).isDirectory()) throw unwritable(path, "its directory is not one");
     tryToMakeFile(path, directory);
   });
   if (there !== undefined) refuseSticky(path, there, statSync(directory));
@@ -50,7 +51,7 @@ export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, byte
       writeAndClose(openSync(outfile.shown, constants.O_WRONLY), bytes, { sync: false });
       return;
     }
-    const temporary = temporaryName(dirname(outfile.path));
+    const temporary = temporaryName(directoryOf(outfile.path));
     const descriptor = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
     try {
       writeAndClose(descriptor, bytes, { sync: true });
@@ -71,7 +72,7 @@ export function safeFileName(name: string): string {
 }
 
 /** Makes one that has no name. Permissions alone do not tell: file systems can be read-only, full, or not made for files. */
-function tryToMakeFile(path: string, directory: string): void {
+function tryToMakeFile(path: string, directory: Buffer): void {
   try {
     closeSync(openSync(directory, unnamedFile | constants.O_WRONLY, 0o600));
     return;
@@ -93,8 +94,13 @@ function tryToMakeFile(path: string, directory: string): void {
 const unnamedFile = 0o20000000 | constants.O_DIRECTORY;
 
 /** Not made from the outfile's name: that may be as long as a name can be. */
-function temporaryName(directory: string): string {
-  return join(directory, `.cilock-${randomBytes(8).toString("hex")}.tmp`);
+function temporaryName(directory: Buffer): Buffer {
+  return Buffer.concat([directory, Buffer.from(`/.cilock-${randomBytes(8).toString("hex")}.tmp`)]);
+}
+
+/** Of an absolute path. */
+function directoryOf(path: Buffer): Buffer {
+  return path.subarray(0, Math.max(1, path.lastIndexOf("/")));
 }
 
 function writeAndClose(descriptor: number, bytes: Uint8Array, { sync }: { sync: boolean }): void {
@@ -115,16 +121,17 @@ function lookAt(path: string): Stats | undefined {
   }
 }
 
-/** A name that is not there yet; a link that points nowhere is followed by hand. */
-function resolveMissing(path: string): string {
+/** A name that is not there yet. A link that points nowhere is refused: what would be at its end is anybody's guess. */
+function resolveMissing(path: string): Buffer {
   return attempt(path, () => {
-    const full = resolve(path);
     try {
-      if (lstatSync(full).isSymbolicLink()) throw unwritable(path, "it is a symbolic link that points nowhere");
+      if (lstatSync(path).isSymbolicLink()) throw unwritable(path, "it is a symbolic link that points nowhere");
     } catch (error) {
       if (wordOf(error) !== "ENOENT") throw error;
     }
-    return join(realPath(Buffer.from(dirname(full))).toString(), basename(full));
+    if (path.endsWith("/")) throw unwritable(path, "it is a directory that does not exist");
+    const directory = realPath(Buffer.from(dirname(path)));
+    return Buffer.concat([directory, Buffer.from(`/${basename(path)}`)]);
   });
 }
 

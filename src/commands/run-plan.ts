@@ -91,7 +91,7 @@ function checkPublicKeyFile(path: string): Exclude<Outfile, { kind: "stdout" }> 
 /** Absolute paths of the files that we are going to write: neither material nor product. */
 export function ownPaths(plan: RunPlan): Uint8Array[] {
   const files = plan.signer.kind === "ephemeral" ? [plan.outfile, plan.signer.publicKeyFile] : [plan.outfile];
-  return files.flatMap(file => (file.kind === "file" ? [Buffer.from(file.path)] : []));
+  return files.flatMap(file => (file.kind === "file" ? [file.path] : []));
 }
 
 /** Where a record without `--outfile` goes, as the person will look for it. */

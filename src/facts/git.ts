@@ -1,6 +1,7 @@
 // What git says about the work tree that the command starts in, read with the git program of PATH. git is started with
 // an environment of our own choosing, takes no locks and runs no hook, monitor or pager: to be recorded must not change
 // a repository.
+import { spawnSync } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { escapeBytes } from "../text.ts";
@@ -134,21 +135,25 @@ function openGit(binaryPath: string, directory: string, environment: Environment
   const env = gitEnvironment(environment);
   return {
     run(args, input) {
-      const answer = Bun.spawnSync({
-        cmd: [binaryPath, ...safeArguments, ...args],
-        cwd: directory,
+      const answer = spawnSync(binaryPath, [...safeArguments, ...args], {
+        // Where we are has perhaps a name that is no text: "." is not spelled out for the child.
+        ...(directory === "." ? {} : { cwd: directory }),
         env,
-        stdin: input === undefined ? "ignore" : Buffer.from(input),
-        stdout: "pipe",
-        stderr: "pipe",
+        input: input ?? "",
         timeout: gitTimeoutMs,
         maxBuffer: outputMax,
       });
-      const complaint =
-        answer.exitedDueToTimeout === true ? `no answer within ${gitTimeoutMs / 1000} s` : answer.stderr.toString();
-      return { ok: answer.exitCode === 0 && answer.exitedDueToMaxBuffer !== true, output: answer.stdout, complaint };
+      const { status, stdout, stderr, error } = answer;
+      if (error !== undefined) return { ok: false, output: Buffer.alloc(0), complaint: complaintOf(error) };
+      return { ok: status === 0, output: stdout, complaint: stderr.toString() };
     },
   };
+}
+
+function complaintOf(error: Error): string {
+  const code = "code" in error ? error.code : undefined;
+  if (code === "ETIMEDOUT") return `no answer within ${gitTimeoutMs / 1000} s`;
+  return code === "ENOBUFS" ? `more than ${outputMax >> 20} MiB of output` : error.message;
 }
 
 function gitEnvironment(environment: Environment): Record<string, string> {
