@@ -1,7 +1,7 @@
 // The tracees print what must be seen of them, one JSON object a line; this compares a record with that. A program that prints
 // its own expected trace cannot drift from what the test expects of it.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { z } from "zod";
 import { escapeBytes } from "../src/text.ts";
 import { type ProcessEntry, processOf, type Record } from "./record.ts";
@@ -192,8 +192,9 @@ export function sha256(bytes: Uint8Array | string): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
+/** Undefined where there is no regular file. */
 export function sha256OfFile(file: string): string | undefined {
-  return existsSync(file) ? sha256(readFileSync(realpathSync(file))) : undefined;
+  return existsSync(file) && statSync(file).isFile() ? sha256(readFileSync(file)) : undefined;
 }
 
 /** What must hold of every traced record, whatever ran. One sentence for each thing that does not. */

@@ -8,10 +8,10 @@ import { inconsistencies, parseLines, sha256, unseen } from "./seen.ts";
 
 for (const user of users) {
   describe(`as ${user}`, () => {
-    for (const name of ["opens", "swap", "writers"]) {
-      test(name, async () => {
+    for (const [name, ...words] of [["opens"], ["swap"], ["swap", "200"], ["writers"]] as const) {
+      test([name, ...words].join(" "), async () => {
         using scratch = new Scratch(user);
-        const child = start(scratch, [tracee(name, scratch)], { trace: true });
+        const child = start(scratch, [tracee(name, scratch), ...words], { trace: true });
         const ran = await child.end();
         expect(ran.stderr).not.toContain("tracee:");
         const record = recordOf(ran);
@@ -23,6 +23,14 @@ for (const user of users) {
         expect(ran.status).toBe(0);
       });
     }
+
+    test("a file that is written and that nobody but root may read back", async () => {
+      using scratch = new Scratch(user);
+      const { record, ran } = await traced(scratch, [tracee("writers", scratch), "write-only"]);
+      const lines = parseLines(ran.stdout);
+      expect(unseen(record, lines)).toEqual([]);
+      expect(gaps(record)).toEqual(lines.flatMap(line => (line.see === "gap" ? [line.kind] : [])));
+    });
 
     test("the swap's later contents are all there, in the order in which they came", async () => {
       using scratch = new Scratch(user);

@@ -53,7 +53,8 @@ for (const user of users) {
       expect(gaps(record)).toEqual([]);
       // Deaths by signal are those of processes too.
       const died = record.processes.flatMap(entry => entry.exitsignal ?? []).sort();
-      expect(died.slice(0, 4)).toEqual(["SIGABRT", "SIGHUP", "SIGPIPE", "SIGSEGV"]);
+      expect(died).toEqual(expect.arrayContaining(["SIGABRT", "SIGHUP", "SIGPIPE", "SIGSEGV"]));
+      expect(died.length).toBe(6);
     });
 
     test("identity of the image: program, arguments, digests", async () => {

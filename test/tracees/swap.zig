@@ -1,5 +1,6 @@
 //! Contents that change under one name or in one inode, so that a digest by path, or a cache by size and mtime, is wrong.
 //! Each line gives the contents that this process read from the path, in order.
+//! `swap MILLISECONDS` lets so much time go by before each change: then only a cache can be wrong, not a digest that comes too late.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -7,7 +8,11 @@ pub const panic = t.panic;
 const O = t.O;
 var path_buffer: [4096]u8 = undefined;
 
-pub fn main() void {
+var pause_ms: u32 = 0;
+
+pub fn main(init: std.process.Init.Minimal) void {
+    const arguments: t.Arguments = .of(init);
+    pause_ms = @intCast(arguments.number(1, 0));
     inPlace();
     sameSizeSameTime();
     renameOver();
@@ -22,6 +27,7 @@ fn reads(path: []const u8, contents: []const []const u8) void {
 
 /// Written by a child, so that this process only ever reads.
 fn rewrite(path: [*:0]const u8, content: []const u8, keep_times: bool) void {
+    t.sleepMs(pause_ms);
     const child = t.fork();
     if (child != 0) {
         if (t.reap(child) != 0) t.fail("rewrite", 0);
@@ -76,6 +82,7 @@ fn renameOver() void {
 fn truncated() void {
     t.makeFile("truncated", "long content that goes\n");
     t.readFile("truncated");
+    t.sleepMs(pause_ms);
     _ = t.must(.truncate, .{ "truncated", @as(usize, 4) });
     t.readFile("truncated");
     reads("truncated", &.{ "long content that goes\n", "long" });

@@ -1,4 +1,5 @@
 //! Leaves a file behind by every way to write one. The test digests what is on disk afterwards.
+//! `writers write-only`: one that cannot be read back.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -7,7 +8,9 @@ const O = t.O;
 const content = "content of the source, long enough to be copied in parts\n";
 var path_buffer: [4096]u8 = undefined;
 
-pub fn main() void {
+pub fn main(init: std.process.Init.Minimal) void {
+    const arguments: t.Arguments = .of(init);
+    if (arguments.at(1) != null) return writeOnly();
     t.makeFile("source", content);
     written("source", "write");
     byMap();
@@ -89,9 +92,20 @@ fn byPwrite() void {
 
 /// Never closed: the process's end does it.
 fn byLeftOpen() void {
-    const descriptor = t.open("left-open", O.wronly | O.creat, 0o200);
+    const descriptor = t.open("left-open", O.wronly | O.creat, 0o644);
+    t.writeAll(descriptor, "closed by nobody\n");
+    written("left-open", "closed by the end of the process");
+}
+
+/// Nobody but root may read it back, its owner included.
+fn writeOnly() void {
+    const descriptor = t.open("write-only", O.wronly | O.creat, 0o200);
     t.writeAll(descriptor, "write-only, mode 0200\n");
-    written("left-open", "closed by the end of the process, mode 0200");
+    t.close(descriptor);
+    if (t.must(.geteuid, .{}) == 0) return written("write-only", "mode 0200");
+    var line: t.Line = .{};
+    line.begin("unhashed").number("pid", t.pid()).text("path", t.absolute(&path_buffer, "write-only")).text("reason", "unreadable").end();
+    line.begin("gap").text("kind", "unreadable-file").end();
 }
 
 fn byTruncate() void {
