@@ -27,11 +27,15 @@ const qemu = Bun.which("qemu-x86_64") ?? Bun.which("qemu-x86_64-static");
 
 /** Processors by what they lack. Bun itself needs SSE4.2, so the oldest is Nehalem, of 2008. */
 for (const processor of ["Nehalem", "SandyBridge"]) {
-  test.skipIf(qemu === null)(`runs on a processor without AVX2: ${processor}`, () => {
-    const { exitCode, stdout } = Bun.spawnSync([qemu ?? "", "-cpu", processor, cilock(), "version"]);
-    expect(stdout.toString()).toMatch(/\d+\.\d+\.\d+/);
-    expect(exitCode).toBe(0);
-  }, 60_000);
+  test.skipIf(qemu === null)(
+    `runs on a processor without AVX2: ${processor}`,
+    () => {
+      const { exitCode, stdout } = Bun.spawnSync([qemu ?? "", "-cpu", processor, cilock(), "version"]);
+      expect(stdout.toString()).toMatch(/\d+\.\d+\.\d+/);
+      expect(exitCode).toBe(0);
+    },
+    60_000,
+  );
 }
 
 interface Row {
