@@ -15,18 +15,20 @@ const pid_limit = 4 << 20;
 const give_up_ns = 30 * std.time.ns_per_s;
 
 /// Kills the caller's children, and what becomes its child thereby, until none is left; returns how many
-/// it killed. `reap_all`: the caller has no other children whose status somebody else waits for.
+/// it killed. What refuses to be killed (a set-uid program, for an ordinary user) is left alone.
+/// `reap_all`: the caller has no other children whose status somebody else waits for.
 pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
     const began = sys.nowNs();
     var pass: Pass = .{};
     while (true) {
         pass.left = 0;
-        forEachPid(&pass);
-        if (options.reap_all) {
-            while (sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch null) |_| {}
-            _ = sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch |e| if (e == error.NoChild) return pass.killed;
-        }
-        if (pass.left == 0) return pass.killed;
+        pass.refused = 0;
+        forEachListed(&pass) catch forEachPid(&pass);
+        if (options.reap_all) while (sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch null) |_| {};
+        if (!sys.hasChildren()) return pass.killed;
+        // There are children that /proc does not show (hidepid=): ask for every number.
+        if (pass.left == 0) forEachPid(&pass);
+        if (pass.left > 0 and pass.left == pass.refused) return pass.killed;
         if (sys.nowNs() - began > give_up_ns) return pass.killed;
         sys.sleepMs(1);
     }
@@ -34,8 +36,9 @@ pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
 
 const Pass = struct {
     killed: u32 = 0,
-    /// Children that were there in this round.
+    /// Children that were there in this round, and how many of them may not be killed by us.
     left: u32 = 0,
+    refused: u32 = 0,
     /// Pids that got a signal already, as far as they fit: a process that takes its time to die counts once.
     signalled: [64]i32 = @splat(0),
 
@@ -49,7 +52,10 @@ const Pass = struct {
             },
             .alive => {
                 pass.left += 1;
-                sys.kill(process, .KILL) catch {};
+                sys.kill(process, .KILL) catch |e| {
+                    if (e == error.Denied) pass.refused += 1;
+                    return;
+                };
                 const slot = &pass.signalled[@as(u32, @intCast(process)) % 64];
                 if (slot.* != process) pass.killed += 1;
                 slot.* = process;
@@ -59,30 +65,23 @@ const Pass = struct {
 };
 
 fn forEachPid(pass: *Pass) void {
-    if (openProc()) |directory| {
-        defer sys.close(directory);
-        forEachListed(pass, directory);
-    } else {
-        var process: i32 = 1;
-        while (process < pid_limit) : (process += 1) pass.visit(process);
-    }
+    var process: i32 = 1;
+    while (process < pid_limit) : (process += 1) pass.visit(process);
 }
 
-/// Null where /proc is missing or numbers other processes than our pid namespace does.
-fn openProc() ?i32 {
+/// An error where /proc is missing or numbers other processes than our pid namespace does.
+fn forEachListed(pass: *Pass) sys.Error!void {
     var link: [16]u8 = undefined;
-    const text = sys.readLink(linux.AT.FDCWD, "/proc/self", &link) catch return null;
-    if ((parsePid(text) orelse return null) != sys.ownPid()) return null;
-    return switch (sys.open(linux.AT.FDCWD, "/proc", .{ .ACCMODE = .RDONLY, .DIRECTORY = true, .CLOEXEC = true })) {
+    const own = parsePid(try sys.readLink(linux.AT.FDCWD, "/proc/self", &link));
+    if (own != sys.ownPid()) return error.NotFound;
+    const directory = switch (sys.open(linux.AT.FDCWD, "/proc", .{ .ACCMODE = .RDONLY, .DIRECTORY = true, .CLOEXEC = true })) {
         .descriptor => |descriptor| descriptor,
-        .failed => null,
+        .failed => return error.NotFound,
     };
-}
-
-fn forEachListed(pass: *Pass, directory: i32) void {
+    defer sys.close(directory);
     var buffer: [4096]u8 align(8) = undefined;
     while (true) {
-        const length = sys.check(linux.getdents64(directory, &buffer, buffer.len)) catch return;
+        const length = try sys.check(linux.getdents64(directory, &buffer, buffer.len));
         if (length == 0) return;
         var at: usize = 0;
         while (at < length) {

@@ -51,6 +51,10 @@ pub fn begin(argv: Strings, environment: Strings) void {
     };
 }
 
+pub fn hasSession() bool {
+    return session != null;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Opening
 

@@ -115,6 +115,21 @@ fn hideRuntimeSettings() void {
 }
 
 // ---------------------------------------------------------------------------------------------
+// In libc's place
+
+/// At exit Bun puts the terminal back as it was at its start, and so would undo what the command did to it
+/// (`cilock run … -- stty -echo`). A front end never sets a terminal's attributes itself.
+export fn tcsetattr(descriptor: c_int, action: c_int, settings: *const anyopaque) c_int {
+    if (lib.hasSession()) return 0;
+    const TCSETS = 0x5402; // TCSETSW and TCSETSF follow it, as TCSADRAIN and TCSAFLUSH follow TCSANOW
+    const rc = std.os.linux.ioctl(descriptor, TCSETS + @as(u32, @intCast(action)), @intFromPtr(settings));
+    const e = std.os.linux.errno(rc);
+    if (e == .SUCCESS) return 0;
+    std.c._errno().* = @backingInt(e);
+    return -1;
+}
+
+// ---------------------------------------------------------------------------------------------
 // dlopen("builtin:cilock") and nothing else: a static program cannot load libraries
 
 var handle: u8 = 0;

@@ -327,6 +327,13 @@ pub fn childState(process: i32) ChildState {
     return if (info.fields.common.first.piduid.pid == 0) .alive else .exited;
 }
 
+/// Whether there is any child, alive or with a status to take.
+pub fn hasChildren() bool {
+    var info: linux.siginfo_t = undefined;
+    const flags: u32 = linux.W.EXITED | linux.W.NOHANG | linux.W.NOWAIT | wait_all;
+    return linux.errno(linux.waitid(.ALL, 0, &info, flags, null)) != .CHILD;
+}
+
 pub fn killThread(process: i32, thread: i32, signal: linux.SIG) Error!void {
     _ = try check(linux.tgkill(process, thread, signal));
 }
