@@ -16,8 +16,8 @@ for (const trace of [false, true]) {
     expect(found).toEqual(expected);
     const commandRun = scratch.record()?.commandRun;
     expect(commandRun?.stdoutDigest).toMatchObject({ sha256: expected.sha256, bytes, captured: limit });
-    // Some times the capture, far from ten times the output. Peak resident size, which the front end reports itself.
-    expect(child.peakBytes / 1024 / 1024).toBeLessThan(1200);
+    // The capture as text, as JSON and as base64 (1.7 GB measured for bytes that are not UTF-8), not the whole output.
+    expect(child.peakBytes / 1024 / 1024).toBeLessThan(2048);
   }, 120_000);
 }
 
