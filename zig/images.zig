@@ -120,7 +120,7 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
 fn programPath(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, buffer: []u8, flags: *u16) []const u8 {
     const argument = tracer.tracees.bufferOf(&leader.call);
     if (leader.call.class != .exec or argument.len == 0) return "";
-    const resolved = paths.joined(place(tracer, leader, owner), argument, buffer);
+    const resolved = paths.calledBy(&tracer.descriptors, place(tracer, leader, owner), argument, buffer);
     if (resolved.truncated) flags.* |= records.bit(.truncated);
     return resolved.path;
 }

@@ -171,11 +171,35 @@ pub fn belowRoot(path: []const u8, root: []const u8) []const u8 {
     return if (rest[0] == '/') rest else path;
 }
 
-/// Only text: the tracee's own "..", "." and symlinks are still in it.
-pub fn joined(place: Place, argument: []const u8, out: []u8) Resolved {
-    if (argument.len > 0 and argument[0] == '/') return join(0, argument, out, false);
-    const start = base(place, out) orelse return join(0, argument, out, false);
-    return join(start.len, argument, out, false);
+/// What a program was called by, made absolute. Its symlinks stay; ".." can only be resolved by following them.
+pub fn calledBy(descriptors: *Descriptors, place: Place, argument: []const u8, out: []u8) Resolved {
+    var parts = std.mem.tokenizeScalar(u8, argument, '/');
+    while (parts.next()) |part| if (std.mem.eql(u8, part, "..")) return resolve(descriptors, place, argument, .name, out);
+    return joined(place, argument, out);
+}
+
+/// Only text: the tracee's own ".." and symlinks are still in it.
+fn joined(place: Place, argument: []const u8, out: []u8) Resolved {
+    const start = if (argument.len > 0 and argument[0] == '/') out[0..0] else base(place, out) orelse out[0..0];
+    const result = join(start.len, argument, out, false);
+    return .{ .path = tidy(result.path, start.len), .exact = false, .truncated = result.truncated };
+}
+
+/// Takes "//" and "/./" out of what follows `from`: they mean nothing.
+fn tidy(path: []u8, from: usize) []u8 {
+    var end = from;
+    var parts = std.mem.tokenizeScalar(u8, path[from..], '/');
+    const absolute = path.len > 0 and path[0] == '/';
+    while (parts.next()) |part| {
+        if (std.mem.eql(u8, part, ".")) continue;
+        if (end > 0 or absolute) if (end == 0 or path[end - 1] != '/') {
+            path[end] = '/';
+            end += 1;
+        };
+        std.mem.copyForwards(u8, path[end..][0..part.len], part);
+        end += part.len;
+    }
+    return if (end == 0 and absolute) path[0..1] else path[0..end];
 }
 
 /// `out[0..length]`, a slash if it needs one, and `name`.
@@ -224,7 +248,7 @@ test "paths of a process" {
         .{ .place = cwd, .argument = top ++ "/dangling", .how = .file, .expected = top ++ "/dangling" },
         .{ .place = cwd, .argument = "/", .how = .name, .expected = "/" },
         .{ .place = cwd, .argument = "//tmp", .how = .name, .expected = "/tmp" },
-        .{ .place = cwd, .argument = "/no/such/place", .how = .name, .expected = "/no/such/place", .exact = false },
+        .{ .place = cwd, .argument = "/no//such/./place", .how = .name, .expected = "/no/such/place", .exact = false },
         .{ .place = real, .argument = "file", .how = .file, .expected = top ++ "/real/file" },
         .{ .place = real, .argument = "new", .how = .name, .expected = top ++ "/real/new" },
         .{ .place = real, .argument = "../alias/deep/../x", .how = .name, .expected = top ++ "/real/x" },
@@ -259,6 +283,25 @@ test "a path that is too long is cut, and says so" {
     const resolved = resolve(&descriptors, place, &long, .name, &buffer);
     try testing.expect(resolved.truncated);
     try testing.expectEqual(@as(usize, max), resolved.path.len);
+}
+
+test "what means nothing is taken out of a path" {
+    const rows = [_]struct { []const u8, usize, []const u8 }{
+        .{ "/a/./b", 0, "/a/b" },
+        .{ "/a/./b", 2, "/a/b" },
+        .{ "//a//b/", 0, "/a/b" },
+        .{ "/", 0, "/" },
+        .{ "/.", 0, "/" },
+        .{ "/w/./x", 2, "/w/x" },
+        .{ "/w/x", 2, "/w/x" },
+        .{ "/.hidden/..a", 0, "/.hidden/..a" },
+        .{ "", 0, "" },
+    };
+    for (rows) |row| {
+        var buffer: [64]u8 = undefined;
+        @memcpy(buffer[0..row[0].len], row[0]);
+        try testing.expectEqualStrings(row[2], tidy(buffer[0..row[0].len], row[1]));
+    }
 }
 
 test "text below a root" {
