@@ -36,11 +36,11 @@ export class TestRings {
   constructor(count: number) {
     const session = symbols.cilock_test_open(count);
     if (session === null) throw new Error("no memory for the rings");
-    this.#session = session;
+    this.#session = Number(session) as Pointer;
     const mapping = symbols.cilock_test_mapping(session);
     if (mapping === null) throw new Error("no memory for the rings");
     const size = abi.controlSize + count * (abi.ringHeaderSize + abi.ringDataSize);
-    this.memory = toArrayBuffer(mapping, 0, size);
+    this.memory = toArrayBuffer(Number(mapping) as Pointer, 0, size);
     this.#control = new DataView(this.memory);
     this.rings = new Rings(this.memory, count, 0n, ring => symbols.cilock_test_wake_writer(session, ring));
   }

@@ -148,3 +148,51 @@ pub fn mappingSize(ring_count: u32) usize {
     assert(ring_count >= 1 and ring_count <= abi.max_rings);
     return abi.control_size + @as(usize, ring_count) * (abi.ring_header_size + abi.ring_data_size);
 }
+
+test "a descriptor is counted, and the bound is waited for until somebody wants an end" {
+    const size = mappingSize(1);
+    const mapping = (try sys.mapShared(size))[0..size];
+    defer sys.unmap(mapping.ptr, size);
+    const session: Session = .{
+        .control = @ptrCast(@alignCast(mapping.ptr)),
+        .mapping = mapping,
+        .argv = undefined,
+        .environment = undefined,
+        .front_pid = sys.ownPid(),
+        .descriptors = .{},
+    };
+    session.control.* = .{};
+    for (0..abi.handed_over_max) |_| session.countHandedOver();
+    // One is released by another process while we wait at the bound.
+    if (try sys.fork() == 0) {
+        sys.sleepMs(20);
+        session.countReleased();
+        sys.exit(0);
+    }
+    session.countHandedOver();
+    try std.testing.expectEqual(@as(u32, 1), session.control.descriptors_released);
+    try std.testing.expectEqual(@as(u32, abi.handed_over_max + 1), session.control.descriptors_handed);
+    _ = try sys.wait(-1, 0);
+    session.control.kill_all = 1;
+    session.countHandedOver();
+}
+
+test "errors: the first one stays" {
+    const size = mappingSize(1);
+    const mapping = (try sys.mapShared(size))[0..size];
+    defer sys.unmap(mapping.ptr, size);
+    const session: Session = .{
+        .control = @ptrCast(@alignCast(mapping.ptr)),
+        .mapping = mapping,
+        .argv = undefined,
+        .environment = undefined,
+        .front_pid = 1,
+        .descriptors = .{},
+    };
+    session.control.* = .{};
+    try std.testing.expect(!session.hasError());
+    session.setError(.exec, 2);
+    session.setError(.wait, 5);
+    try std.testing.expectEqual(@backingInt(abi.Stage.exec), session.control.error_stage);
+    try std.testing.expectEqual(@as(u32, 2), session.control.error_errno);
+}

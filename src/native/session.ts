@@ -131,7 +131,7 @@ export class Session {
       if (gone) break;
       if (this.#rings.arm() && !control.tracerGone) await wakeups.next();
       this.#rings.disarm();
-      await rest();
+      if (!control.tracerGone) await rest();
     }
     this.#checkEnd();
     await this.#until(() => control.pumpDone || control.killAll, wakeups);
@@ -151,10 +151,7 @@ export class Session {
   }
 
   async #until(condition: () => boolean, wakeups: Wakeups): Promise<void> {
-    while (!condition()) {
-      await wakeups.next();
-      await rest();
-    }
+    while (!condition()) await wakeups.next();
   }
 
   #outcome(): Outcome {
