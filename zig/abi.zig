@@ -343,6 +343,8 @@ pub const Exit = extern struct {
 
 pub const Abi = enum(u32) { x86_64 = 0, i386 = 1, x32 = 2, aarch64 = 3 };
 
+pub const size_unknown: u64 = std.math.maxInt(u64);
+
 pub const Open = extern struct {
     header: Header,
     file: FileIdentity,
@@ -361,6 +363,8 @@ pub const Open = extern struct {
     root_length: u32, // the process's root directory; 0: "/"
     /// Sequence number of an earlier record (open or exec) whose descriptor had this very content; valid with `known_content`.
     content: u64,
+    /// Of an open for writing: the file's size before the call, so before O_TRUNC. `size_unknown`: there was no file, or it was not looked at.
+    size_before: u64,
     /// What the descriptor's link says: absolute, as the tracer sees it (so below the process's root).
     path_length: u32,
     /// The argument as passed, for calls that have one.

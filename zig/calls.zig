@@ -57,6 +57,7 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
             return ptrace.skipCall(thread.tid, errno.nosys);
         },
     }
+    thread.call.passed = true;
     if (!thread.call.entered) {
         begin(tracer, thread, info.arch, seen.number, &seen.arguments) catch |e| switch (e) {
             error.NotWatched => return,
@@ -115,10 +116,12 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
         .open => {
             call.at_exit = .open;
             if (row.open.how != syscalls.Argument.none) try readOpenHow(tracer, thread, row);
+            if (isForWriting(openFlags(call, row))) try beforeWriting(tracer, thread, row.open.path, openDirectory(row));
         },
         .exec => try keepPath(tracer, thread, row),
         .call => {
             try readBefore(tracer, thread, row);
+            if (row.special == .truncate) try beforeWriting(tracer, thread, 0, syscalls.Argument.none);
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
             } else {
@@ -175,6 +178,34 @@ fn readOpenHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void
     };
     call.how_flags = how[0];
     call.how_mode = how[1];
+}
+
+/// The content that a reader was given must be digested before somebody changes it: "as it was at the open".
+/// The call waits at this stop; nobody else does.
+fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) sys.Error!void {
+    if (path == syscalls.Argument.none) return;
+    const call = &thread.call;
+    var text: [paths.max]u8 = undefined;
+    const given = tracer.memory.string(thread.tid, call.arguments[path], &text) catch |e| {
+        return if (e == error.TraceeGone) e else {};
+    };
+    if (given.bytes.len == 0) return;
+    const place: paths.Place = .{
+        .owner = tracer.owner(thread),
+        .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(call.arguments[directory]))),
+        .roots_differ = tracer.roots_differ,
+    };
+    const descriptor = paths.openInPlace(place, given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
+    defer sys.close(descriptor);
+    const file = tracer.descriptors.identify(descriptor) catch return;
+    if (!descriptors_mod.isRegular(file.mode)) return;
+    call.size_before = file.size;
+    if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
+    tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
+}
+
+fn openDirectory(row: *const Row) u8 {
+    return if (row.open.path == 1) 0 else syscalls.Argument.none;
 }
 
 /// The argument of an exec, for its event; `arguments` has the directory.
@@ -262,7 +293,7 @@ fn guard(tracer: *Tracer, thread: *Thread) Error!void {
             tracer.gap(thread, .dumpable_kept, 0, "");
             try deny(tracer, thread, 0);
         },
-        .none, .seccomp, .root, .mounts, .ptrace => {},
+        .none, .seccomp, .root, .mounts, .ptrace, .truncate => {},
     }
 }
 
@@ -287,7 +318,8 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     }
     // ERESTARTSYS and its like: the call is made again, or the tracee sees EINTR.
     const interrupted = returned <= -512 and returned >= -516;
-    const result = if (interrupted) errno.intr else returned;
+    var result = if (interrupted) errno.intr else returned;
+    if (isTrapped(tracer, thread, returned)) result = errno.nosys;
     switch (call.at_exit) {
         .nothing => {},
         .open => if (result < 0) {
@@ -296,6 +328,17 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
         .record => try finishCall(tracer, thread, result),
         .guard => try lookForEscaped(tracer, thread, result),
     }
+}
+
+/// SECCOMP_RET_TRAP of a filter of the build's own: the call was not done, and what looks like its result is its number.
+fn isTrapped(tracer: *Tracer, thread: *Thread, returned: i64) bool {
+    const call = &thread.call;
+    if (!call.entered or call.passed or returned != call.number) return false;
+    if (call.at_exit != .open) return true;
+    // It may be that number's descriptor after all.
+    const taken = tracer.descriptors.take(tracer.owner(thread), @truncate(returned)) catch return true;
+    taken.close();
+    return false;
 }
 
 fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
@@ -320,7 +363,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none => {},
+        .none, .truncate => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },
@@ -387,6 +430,7 @@ fn finishOpen(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         .abi = @backingInt(call.abi),
         .root_length = 0,
         .content = 0,
+        .size_before = call.size_before,
         .path_length = 0,
         .argument_length = @intCast(argument.len),
     };

@@ -56,7 +56,14 @@ pub const Descriptors = struct {
     pidfd_getfd_works: bool,
     pidfds: [64]Pidfd = @splat(.{}),
     file_systems: [64]FileSystem = @splat(.{}),
+    /// By number: readers' files that the front end has not closed when last looked at.
+    read_by_front: [front_max]Read = @splat(.{}),
+    /// One more than the highest number in it.
+    read_end: u32 = 0,
 
+    /// Numbers above are not remembered: the limit of descriptors is not raised that far.
+    const front_max = 4 * abi.handed_over_max;
+    const Read = struct { device: u64 = 0, inode: u64 = 0 };
     const Pidfd = struct { process: u32 = 0, descriptor: i32 = -1 };
     const FileSystem = struct { device: u64 = 0, type: u32 = 0, known: bool = false };
 
@@ -193,7 +200,27 @@ pub const Descriptors = struct {
             .now_ns = @intCast(sys.clockNs(.REALTIME)),
         });
         descriptors.session.countHandedOver();
+        if (!options.for_writing) descriptors.noteRead(copy, file);
         return .{ .descriptor = copy, .may_stand = may_stand };
+    }
+
+    fn noteRead(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity) void {
+        if (descriptor >= front_max) return;
+        const index: u32 = @intCast(descriptor);
+        descriptors.read_by_front[index] = .{ .device = file.device, .inode = file.inode };
+        descriptors.read_end = @max(descriptors.read_end, index + 1);
+    }
+
+    /// Whether the front end still holds what it got of a reader's open of this file: its content is then not digested yet.
+    pub fn isBeingRead(descriptors: *Descriptors, device: u64, inode: u64) bool {
+        for (descriptors.read_by_front[0..descriptors.read_end], 0..) |*read, number| {
+            if (read.inode != inode or read.device != device or inode == 0) continue;
+            // It is closed there, and its number may be another file's by now.
+            const file = descriptors.identify(@intCast(number)) catch abi.FileIdentity{};
+            if (file.inode == inode and file.device == device) return true;
+            read.* = .{};
+        }
+        return false;
     }
 };
 

@@ -132,6 +132,8 @@ pub const Special = enum {
     mounts,
     /// A tracee's own tracing, which the kernel refuses.
     ptrace,
+    /// Changes the content of the file that its first argument names.
+    truncate,
 };
 
 /// Where the six arguments are.
@@ -280,8 +282,8 @@ pub const rows = [_]Row{
     .{ .name = "file_setattr", .arguments = &.{argAtFlags(0, 1, 4, .file)} },
 
     // Content without write(2)
-    .{ .name = "truncate", .arguments = &.{arg(0, .file)} },
-    .{ .name = "truncate64", .arguments = &.{arg(0, .file)} },
+    .{ .name = "truncate", .special = .truncate, .arguments = &.{arg(0, .file)} },
+    .{ .name = "truncate64", .special = .truncate, .arguments = &.{arg(0, .file)} },
     .{ .name = "ftruncate", .arguments = &.{fd0} },
     .{ .name = "ftruncate64", .arguments = &.{fd0} },
     .{ .name = "fallocate", .arguments = &.{fd0} },

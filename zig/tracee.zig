@@ -27,6 +27,8 @@ pub const Thread = struct {
     in_group_stop: bool = false,
     /// A filter of the build can hide calls from ours: every call is stopped at, whatever the filters say.
     every_call: bool = false,
+    /// Not resumed yet: it wants to write to a file whose content the front end is still reading.
+    delayed: ?Delay = null,
     /// Meaningless while parked.
     process: u32 = 0,
     /// When it was parked, monotonic nanoseconds.
@@ -36,6 +38,8 @@ pub const Thread = struct {
     /// Of a thread that died while parked.
     status: u32 = 0,
     call: Call = .{},
+
+    pub const Delay = struct { device: u64, inode: u64, since_ns: u64 };
 
     pub const State = enum {
         free,
@@ -74,6 +78,10 @@ pub const Call = struct {
     how_mode: u64 = 0,
     /// A child's event came: nothing escaped.
     child_seen: bool = false,
+    /// With `entered`: the filter's stop came too, so no other filter has answered in its place.
+    passed: bool = false,
+    /// Of the file that is to be opened for writing.
+    size_before: u64 = abi.size_unknown,
 
     pub const AtExit = enum { nothing, open, record, guard };
     pub const no_row = 0xff;
@@ -122,6 +130,7 @@ pub const Tracees = struct {
 
     thread_count: u32 = 0,
     parked_count: u32 = 0,
+    delayed_count: u32 = 0,
     next_serial: u32 = 1,
 
     recent: [recent_max]Death = @splat(.{}),
@@ -194,6 +203,7 @@ pub const Tracees = struct {
     pub fn remove(tracees: *Tracees, thread: *Thread) void {
         assert(thread.state != .free);
         if (thread.state == .parked) tracees.parked_count -= 1;
+        tracees.setDelay(thread, null);
         tracees.releaseBuffer(&thread.call);
         tracees.by_tid[@intCast(thread.tid)] = 0;
         tracees.free_threads[tracees.free_thread_count] = @intCast(tracees.indexOf(thread));
@@ -207,6 +217,12 @@ pub const Tracees = struct {
         if (thread.state == .parked) tracees.parked_count -= 1;
         if (state == .parked) tracees.parked_count += 1;
         thread.state = state;
+    }
+
+    pub fn setDelay(tracees: *Tracees, thread: *Thread, delay: ?Thread.Delay) void {
+        if (thread.delayed != null) tracees.delayed_count -= 1;
+        if (delay != null) tracees.delayed_count += 1;
+        thread.delayed = delay;
     }
 
     fn indexOf(tracees: *const Tracees, thread: *const Thread) usize {

@@ -74,6 +74,9 @@ const tick_ms = 50;
 const parked_ns = 100 * std.time.ns_per_ms;
 /// As above, if its parent is alive: a creator that passed its own parent on (CLONE_PARENT) and died.
 const parked_long_ns = 2 * std.time.ns_per_s;
+/// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
+const delay_tick_ms = 1;
+const delay_max_ns = 5 * std.time.ns_per_s;
 
 pub const Tracer = struct {
     session: *Session,
@@ -93,7 +96,8 @@ pub const Tracer = struct {
     /// When those that outlive the command are killed.
     deadline_ns: ?u64 = null,
     killing: bool = false,
-    ticking: bool = false,
+    /// Interval of the ticks; 0: none.
+    ticking_ms: u32 = 0,
 
     pub const Scratch = struct {
         items: [64 << 10]u8,
@@ -131,7 +135,7 @@ pub const Tracer = struct {
     }
 
     fn deinit(tracer: *Tracer) void {
-        if (tracer.ticking) ptrace.stopTicks();
+        if (tracer.ticking_ms != 0) ptrace.stopTicks();
         tracer.descriptors.deinit();
         tracer.tracees.deinit();
         sys.unmap(@ptrCast(@alignCast(tracer.scratch)), @sizeOf(Scratch));
@@ -218,7 +222,8 @@ pub const Tracer = struct {
         switch (thread.state) {
             .running => {
                 const signal = try tracer.handle(thread, stop);
-                try tracer.go(tracer.tracees.find(tid) orelse return, signal);
+                if (thread.delayed != null) return tracer.keepTicking(delay_tick_ms);
+                try tracer.go(thread, signal);
             },
             .expected => {
                 tracer.tracees.setState(thread, .running);
@@ -279,7 +284,7 @@ pub const Tracer = struct {
         thread.since_ns = sys.nowNs();
         thread.leads = ptrace.isThreadOf(tid, tid);
         if (tracer.killing) sys.kill(tid, .KILL) catch {};
-        tracer.keepTicking();
+        tracer.keepTicking(tick_ms);
     }
 
     fn onCreated(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) HandleError!void {
@@ -399,31 +404,43 @@ pub const Tracer = struct {
         session.control.command_status = command_status;
         session.setPhase(.draining);
         tracer.deadline_ns = sys.nowNs() + @as(u64, session.control.grace_ms) * std.time.ns_per_ms;
-        tracer.keepTicking();
+        tracer.keepTicking(tick_ms);
     }
 
     // -----------------------------------------------------------------------------------------
     // What no stop tells us
 
-    fn keepTicking(tracer: *Tracer) void {
-        if (tracer.ticking) return;
-        tracer.ticking = true;
-        ptrace.startTicks(tick_ms, tick_ms);
+    fn keepTicking(tracer: *Tracer, every_ms: u32) void {
+        if (tracer.ticking_ms != 0 and tracer.ticking_ms <= every_ms) return;
+        tracer.ticking_ms = every_ms;
+        ptrace.startTicks(every_ms, every_ms);
     }
 
     /// Looks after what could otherwise wait for ever. Cheap unless a tick has come.
     fn attend(tracer: *Tracer) void {
-        if (!tracer.ticking or @atomicRmw(u32, &ticked, .Xchg, 0, .monotonic) == 0) return;
+        if (tracer.ticking_ms == 0 or @atomicRmw(u32, &ticked, .Xchg, 0, .monotonic) == 0) return;
         const now = sys.nowNs();
-        if (tracer.tracees.parked_count > 0) tracer.adoptParked(now);
+        const tracees = &tracer.tracees;
+        if (tracees.parked_count > 0) tracer.adoptParked(now);
+        if (tracees.delayed_count > 0) tracer.resumeDelayed(now);
         if (tracer.session.killRequested()) {
             tracer.killAll();
         } else if (tracer.deadline_ns) |deadline| {
             if (now >= deadline) tracer.killSurvivors();
         }
-        if (tracer.tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) return;
-        tracer.ticking = false;
-        ptrace.stopTicks();
+        if (tracees.delayed_count > 0) return;
+        tracer.ticking_ms = 0;
+        if (tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) tracer.keepTicking(tick_ms) else ptrace.stopTicks();
+    }
+
+    /// Writers whose file the front end has read by now.
+    fn resumeDelayed(tracer: *Tracer, now: u64) void {
+        for (tracer.tracees.all()) |*thread| {
+            const delay = thread.delayed orelse continue;
+            if (now - delay.since_ns < delay_max_ns and tracer.descriptors.isBeingRead(delay.device, delay.inode)) continue;
+            tracer.tracees.setDelay(thread, null);
+            tracer.go(thread, 0) catch {}; // gone: its death is reported
+        }
     }
 
     /// Threads whose creator has died without announcing them: /proc knows whose they are.
@@ -480,7 +497,7 @@ pub const Tracer = struct {
     /// Again at every tick until nothing is left: a child can appear while its parent dies.
     fn killAll(tracer: *Tracer) void {
         tracer.killing = true;
-        tracer.keepTicking();
+        tracer.keepTicking(tick_ms);
         for (tracer.tracees.all()) |*thread| {
             if (thread.state != .free and thread.state != .dead) sys.kill(thread.tid, .KILL) catch {};
         }

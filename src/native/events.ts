@@ -87,6 +87,9 @@ export interface ExitEvent extends EventHeader {
   failedOpens?: number;
 }
 
+/** abi.zig's `size_unknown`. */
+const sizeUnknown = 0xffff_ffff_ffff_ffffn;
+
 export interface OpenEvent extends EventHeader {
   kind: "open";
   file: FileIdentity;
@@ -100,6 +103,8 @@ export interface OpenEvent extends EventHeader {
   name: string;
   abi: abi.Abi;
   content: number;
+  /** Of an open for writing: the size before the call, so before O_TRUNC. Absent: there was no file. */
+  sizeBefore?: bigint;
   root: string;
   path: string;
   argument: string;
@@ -339,6 +344,8 @@ export class Decoder {
       argument: parts.text(abi.Open.argumentLength),
     };
     parts.end();
+    const sizeBefore = view.getBigUint64(at + abi.Open.sizeBefore, true);
+    if (sizeBefore !== sizeUnknown) event.sizeBefore = sizeBefore;
     return event;
   }
 
