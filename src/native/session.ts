@@ -90,7 +90,9 @@ export class Session {
       if (!this.#library.addSecret(secret)) throw new ToolError("internal", "a secret value cannot be looked for in the output");
     }
     if (!this.#library.start(options.captureLimit, options.stdoutToStderr)) {
-      throw new ToolError("command-not-started", "cannot connect the command's output");
+      throw new ToolError("command-not-started", "cannot connect the command's output", {
+        hint: "look at ulimit -n and ulimit -u",
+      });
     }
     this.#state = "started";
   }
