@@ -200,14 +200,15 @@ pub const Descriptors = struct {
             .now_ns = @intCast(sys.clockNs(.REALTIME)),
         });
         descriptors.session.countHandedOver();
-        if (!options.for_writing) descriptors.noteRead(copy, file);
+        descriptors.note(copy, if (options.for_writing) .{} else .{ .device = file.device, .inode = file.inode });
         return .{ .descriptor = copy, .may_stand = may_stand };
     }
 
-    fn noteRead(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity) void {
+    /// A writer's takes the place of a reader's that had its number: it is kept until the writer's end, and must not hold up others.
+    fn note(descriptors: *Descriptors, descriptor: i32, read: Read) void {
         if (descriptor >= front_max) return;
         const index: u32 = @intCast(descriptor);
-        descriptors.read_by_front[index] = .{ .device = file.device, .inode = file.inode };
+        descriptors.read_by_front[index] = read;
         descriptors.read_end = @max(descriptors.read_end, index + 1);
     }
 
