@@ -7,7 +7,8 @@ import { type Content, type Contents, type FileRecord, isKnown, isSameContent } 
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
-import type { DigestSet, FileOps, UnhashedReason } from "./observation.ts";
+import { Inputs } from "./inputs.ts";
+import type { DigestSet, FileOps, OutputFile, TraceFiles, UnhashedReason } from "./observation.ts";
 import { type OpenForWriting, type Writer, WrittenFiles } from "./written-files.ts";
 
 /** What one process did with files: its part of a ProcessObservation. */
@@ -56,6 +57,7 @@ export class Files {
   readonly #contents: Contents;
   readonly #reportGap: ReportGap;
   readonly #written: WrittenFiles;
+  readonly #inputs = new Inputs(file => this.#written.get(file) !== undefined);
   readonly #processes: (ProcessFiles | undefined)[] = [];
   /** One copy of each path, and how many processes have opened it. */
   readonly #paths = new Map<string, Label>();
@@ -123,6 +125,24 @@ export class Files {
         this.#changes,
       );
     }
+  }
+
+  /** The kernel has read a program or an interpreter; an exec is no open. */
+  executed(path: string, file: FileIdentity, content: Content, timeNs: bigint): void {
+    this.#inputs.opened(path, file, content, timeNs);
+  }
+
+  /** What came from outside and what was made. After `finish`, before `takeFacts`. */
+  files(): TraceFiles {
+    const outputs = new Map<string, OutputFile>();
+    for (const process of this.#processes) {
+      for (const { file } of [...(process?.writers.values() ?? [])].flat()) {
+        const names = this.#written.names.of(file);
+        const paths = names.length > 0 ? names : [this.#written.names.last(file)];
+        for (const path of paths) if (names.length > 0 || !outputs.has(path)) outputs.set(path, { path, present: names.length > 0 });
+      }
+    }
+    return { inputs: this.#inputs.list(), outputs: [...outputs.values()] };
   }
 
   /** After the last event: digests what is still open and waits for all digests. */
@@ -223,6 +243,7 @@ export class Files {
     }
     const content = this.#contents.asOpened(event, event.path);
     if (regular && isKnown(content)) this.#written.openedForReading(event.file, content);
+    this.#inputs.opened(event.path, event.file, content, event.timeNs);
     this.#addRead(process, event.process, label, content);
   }
 

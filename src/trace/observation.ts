@@ -177,3 +177,29 @@ export interface Completeness {
   gaps: Gap[];
   tracer: { mode: string; kernel: string; privileged: boolean; features: string[]; ignoredSyscalls: Hex };
 }
+
+/** A content that the build read or executed and had not written. */
+export interface InputFile {
+  /** Absolute in our own root, symbolic links resolved. A path with several contents has several entries. */
+  path: string;
+  /** Empty: not known. */
+  digests: DigestSet;
+  /** The inode as it was at the open. */
+  state: { device: bigint; inode: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint };
+  /** A later change of the content would show in ctime. */
+  settled: boolean;
+  /** On a file system that another process or machine serves. */
+  remote: boolean;
+}
+
+/** A file that the build wrote, under one of its names. */
+export interface OutputFile {
+  path: string;
+  /** Whether it was there at the end. */
+  present: boolean;
+}
+
+export interface TraceFiles {
+  inputs: readonly InputFile[];
+  outputs: readonly OutputFile[];
+}

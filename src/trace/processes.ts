@@ -2,7 +2,7 @@
 //
 // A process that has forked and not called exec runs its parent's image: it shows program, argv and digests of its
 // parent as they were at the fork.
-import type { CommandEndEvent, ExecEvent, ExitEvent, ProcessEvent } from "../native/events.ts";
+import type { CommandEndEvent, ExecEvent, ExitEvent, FileIdentity, ProcessEvent } from "../native/events.ts";
 import type { Content, Contents, FileRecord } from "./contents.ts";
 import { belowRoot, isPseudo, isRegular } from "./file-types.ts";
 import { exitStatus } from "./names.ts";
@@ -66,6 +66,8 @@ export interface ProcessesOptions {
   frontEndPid: number;
   keepEnvironments: boolean;
   reportLimit: (process: number, what: string) => void;
+  /** What the kernel runs: for a script the interpreter. */
+  executed?: (path: string, file: FileIdentity, content: Content, timeNs: bigint) => void;
 }
 
 export class Processes {
@@ -158,6 +160,7 @@ export class Processes {
       content: event.programContent,
     };
     const executableContent = contents.asOpened(executable, event.executablePath);
+    this.#options.executed?.(event.executablePath, event.executable, executableContent, timeNs);
     const isSameFile = event.program.device === event.executable.device && event.program.inode === event.executable.inode;
     if (isSameFile && event.programHeld >= 0) contents.closeDescriptor(event.programHeld);
     return {

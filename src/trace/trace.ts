@@ -9,7 +9,7 @@ import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
 import { Files } from "./files.ts";
 import { Network } from "./network.ts";
-import type { Hex, ProcessObservation, TraceObservation } from "./observation.ts";
+import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { Processes } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
 
@@ -47,6 +47,7 @@ export class Trace {
   readonly #syscalls: Syscalls;
   readonly #network: Network;
   #survivors = 0;
+  #traceFiles: TraceFiles = { inputs: [], outputs: [] };
 
   constructor(options: TraceOptions) {
     this.#options = options;
@@ -58,7 +59,9 @@ export class Trace {
     this.#digester = new Digester({ hashes, ...digesterLimits });
     const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
     this.#files = new Files({ contents, reportGap, ...(keptMax === undefined ? {} : { keptMax }) });
-    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments: options.keepEnvironments ?? true, reportLimit });
+    const keepEnvironments = options.keepEnvironments ?? true;
+    const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
+    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, executed });
     this.#syscalls = new Syscalls({ reportLimit, pidOf });
     this.#network = new Network({ reportLimit });
   }
@@ -100,6 +103,11 @@ export class Trace {
     }
   }
 
+  /** What the build took from outside and what it made; after `finish`. */
+  get files(): TraceFiles {
+    return this.#traceFiles;
+  }
+
   /** Ends the digest threads; `finish` has done it. For a run that ends in an error. */
   [Symbol.dispose](): void {
     this.#digester[Symbol.dispose]();
@@ -114,6 +122,7 @@ export class Trace {
     }
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
+    this.#traceFiles = this.#files.files();
     const processes = [...this.#processes.facts()].map(
       (facts): ProcessObservation => ({
         ...facts,
