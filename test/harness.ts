@@ -72,6 +72,8 @@ export interface RunOptions {
   stdout?: "collect" | "stream" | number;
   /** Words for test/tracees/launch.zig, which prepares what is to be inherited. */
   launch?: string[];
+  /** A program that starts cilock, with its arguments. */
+  before?: string[];
   /** Without cilock at all: what the same command does by itself. */
   bare?: boolean;
   /** In a terminal of its own (test/tracees/terminal.zig). */
@@ -92,6 +94,7 @@ export function commandLine(scratch: Scratch, command: string[], options: RunOpt
   if (scratch.user === "nobody") words.push("setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--");
   if (options.terminal) words.push(tracee("terminal", scratch));
   if (options.launch) words.push(tracee("launch", scratch), ...options.launch, "--");
+  words.push(...(options.before ?? []));
   if (options.bare) return [...words, ...command];
   const args = options.args ?? [];
   words.push(cilock(scratch), "run", "--step", "test");

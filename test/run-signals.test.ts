@@ -1,5 +1,5 @@
 // Signals that somebody sends to us reach the command, once. Whoever of us is killed, nothing of the build goes on unwatched.
-import { describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { plainEnvironment, type Running, type RunOptions, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
 
@@ -33,6 +33,17 @@ for (const user of users) {
         });
       }
 
+      test("one who signals us and then our whole group, as timeout(1) does, means one signal", async () => {
+        using scratch = new Scratch(user);
+        const child = await begin(scratch, [tracee("patient", scratch)], { trace, before: [tracee("twofold", scratch)] });
+        child.kill("SIGUSR1");
+        await until("the command says that it got the signal", () => child.printed.includes(`"got","signal":15`));
+        child.closeInput();
+        const ran = await child.end();
+        expect(recordOf(ran).commandRun.interrupted).toBe("SIGTERM");
+        expect(ran.status).toBe(0);
+      });
+
       test("a command that is interrupted by a signal of its own is not `interrupted`", async () => {
         using scratch = new Scratch(user);
         const child = await begin(scratch, [tracee("patient", scratch), "die"], { trace });
@@ -50,7 +61,8 @@ for (const user of users) {
         expect(alive(mark, child.pid).length).toBeGreaterThanOrEqual(2);
         child.kill("SIGTERM");
         await until("the first signal has arrived", () => child.printed.includes(`"got","signal":15`));
-        child.kill("SIGTERM");
+        // From somebody else: the same signal of the same sender soon after may be one signal to us and to our group.
+        Bun.spawnSync(["kill", "-TERM", `${child.pid}`]);
         expect(await child.exited()).toBe(128 + numbers.SIGTERM);
         expect(existsSync(scratch.outfile)).toBe(false);
         expect(alive(mark)).toEqual([]);
@@ -93,7 +105,15 @@ function pidIn(text: string): number {
 
 const markName = "CILOCK_TEST_MARK";
 
+const marks: string[] = [];
+
+// What a failing test leaves behind must not stay on the machine.
+afterEach(() => {
+  for (const mark of marks.splice(0)) for (const pid of alive(mark)) process.kill(pid, "SIGKILL");
+});
+
 function marked(scratch: Scratch, mark: string): { [name: string]: string } {
+  marks.push(mark);
   return { ...plainEnvironment(scratch), [markName]: mark };
 }
 
