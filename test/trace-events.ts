@@ -152,6 +152,7 @@ export class Script {
       notHeld?: NotHeld;
       content?: number;
       file?: Partial<FileIdentity>;
+      sizeBefore?: bigint;
       root?: string;
       name?: string;
       deleted?: boolean;
@@ -178,6 +179,7 @@ export class Script {
       root: options.root ?? "",
       path: options.name ?? path,
       argument: path,
+      ...(options.sizeBefore === undefined ? {} : { sizeBefore: options.sizeBefore }),
     });
   }
 

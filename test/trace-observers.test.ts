@@ -125,6 +125,37 @@ describe("readers", () => {
     expect(kinds(observation)).toContain("changed-while-read");
   });
 
+  test("the same, and our digest was faster than the event of the open for writing", async () => {
+    for (const isEarlier of [true, false]) {
+      const script = new Script();
+      script.process(1, 0);
+      script.process(2, 1);
+      const path = write("input", "right");
+      utimesSync(path, 1_000_000, 1_000_000);
+      script.open(1, path, O.O_RDONLY);
+      const asFound = identityOf(path);
+      writeFileSync(path, "wrong");
+      utimesSync(path, 1_000_000, 1_000_000);
+      await script.untilOutstanding(0);
+      // An open that found the file as we have read it says nothing against our digest.
+      script.open(2, path, O.O_WRONLY, { file: isEarlier ? asFound : identityOf(path) });
+      const observation = await script.finish();
+      expect(nth(observation, 1).openedFiles.get(path)).toEqual(isEarlier ? {} : digest("wrong"));
+    }
+  });
+
+  test("a first content that is unknown is not replaced by a later one", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    const path = write("f", "first");
+    script.open(1, path, O.O_RDONLY);
+    writeFileSync(path, "second!");
+    script.open(1, path, O.O_RDONLY);
+    const { openedFiles, unhashedOpens } = nth(await script.finish(), 1);
+    expect(openedFiles.get(path)).toEqual({});
+    expect(unhashedOpens).toEqual([{ path, reason: "changed-while-read" }]);
+  });
+
   test("a reference to an earlier record is its content", async () => {
     const script = new Script();
     script.process(1, 0);
@@ -508,6 +539,34 @@ describe("writers", () => {
     expect(kinds(observation)).toEqual([]);
   });
 
+  test("one process, one file, two names: one writer", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    writes(script, 1, at("a"), "one ");
+    renameSync(at("a"), at("b"));
+    script.rename(1, at("a"), at("b"));
+    writes(script, 1, at("b"), "two", O.O_WRONLY | O.O_APPEND);
+    script.exit(1);
+    const { writtenDigests, openedFiles, fileOps } = nth(await script.finish(), 1);
+    expect([...writtenDigests]).toEqual([[at("b"), digest("one two")]]);
+    expect([...openedFiles.values()]).toEqual([digest("one two"), digest("one two")]);
+    expect(fileOps.writes).toMatchObject([{ path: at("b"), bytes: 7 }]);
+  });
+
+  test("a name whose last content is unknown has no digest, though an earlier file had that name", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    writes(script, 1, at("tmp"), "first");
+    renameSync(at("tmp"), at("out"));
+    script.rename(1, at("tmp"), at("out"));
+    unlinkSync(at("out"));
+    writeFileSync(at("out"), "second");
+    script.open(1, at("out"), O.O_WRONLY, { notHeld: "unreadable", file: identityOf(at("out")) });
+    script.exit(1);
+    const observation = await script.finish();
+    expect(nth(observation, 1).unhashedOpens).toEqual([{ path: at("out"), reason: "unreadable" }]);
+  });
+
   test("reads and then writes one path: the first content read, the last one left, both in order", async () => {
     const script = new Script();
     script.process(1, 0);
@@ -600,6 +659,105 @@ describe("writers", () => {
     expect(nth(observation, 2).writtenDigests.get(at("f"))).toEqual(digest("one"));
     expect(nth(observation, 3).writtenDigests.get(at("f"))).toEqual(digest("three"));
     expect(kinds(observation)).toEqual([]);
+  });
+
+  test("digests are faster than events: the next writer was there before we knew", async () => {
+    const rows: [change: (path: string) => void, flags: number, sizeBefore: bigint | undefined][] = [
+      [path => writeFileSync(path, "three"), createAndWrite, 3n],
+      [path => writeFileSync(path, "three"), createAndWrite, undefined],
+      [path => appendFileSync(path, "three"), O.O_WRONLY | O.O_APPEND, undefined],
+    ];
+    for (const [change, flags, sizeBefore] of rows) {
+      const script = new Script();
+      for (const [serial, parent] of [
+        [1, 0],
+        [2, 1],
+        [3, 1],
+      ] as const)
+        script.process(serial, parent);
+      writes(script, 2, at("f"), "one");
+      const asFound = identityOf(at("f"));
+      change(at("f")); // by process 3, whose open is still in the ring
+      script.exit(2);
+      await script.untilOutstanding(0);
+      const now = identityOf(at("f"));
+      const file = (flags & O.O_TRUNC) === 0 ? asFound : { size: 0n, ctimeNs: now.ctimeNs };
+      script.open(3, at("f"), flags, { file, ...(sizeBefore === undefined ? {} : { sizeBefore }) });
+      script.exit(3);
+      const observation = await script.finish();
+      expect(nth(observation, 2).writtenDigests.size).toBe(0);
+      expect(nth(observation, 2).unhashedOpens).toEqual([{ path: at("f"), reason: "changed-while-read" }]);
+      expect(nth(observation, 3).writtenDigests.size).toBe(1);
+    }
+  });
+
+  test("a file in the middle of its truncation: new size, old times (as ext4 shows it)", async () => {
+    const script = new Script();
+    for (const [serial, parent] of [
+      [1, 0],
+      [2, 1],
+      [3, 1],
+    ] as const)
+      script.process(serial, parent);
+    writes(script, 2, at("f"), "one");
+    truncateSync(at("f"), 0);
+    const { ctimeNs } = identityOf(at("f"));
+    script.exit(2);
+    await script.untilOutstanding(0);
+    script.open(3, at("f"), createAndWrite, { file: { ctimeNs: ctimeNs + 1n }, sizeBefore: 3n });
+    const observation = await script.finish();
+    expect(nth(observation, 2).writtenDigests.size).toBe(0);
+  });
+
+  test("an empty file that another process truncates was left empty (a compiler's driver and its temporary files)", async () => {
+    const script = new Script();
+    for (const [serial, parent] of [
+      [1, 0],
+      [2, 1],
+    ] as const)
+      script.process(serial, parent);
+    writes(script, 1, at("f.s"), "", O.O_RDWR | O.O_CREAT | O.O_EXCL);
+    writeFileSync(at("f.s"), "");
+    script.open(2, at("f.s"), createAndWrite, { sizeBefore: 0n });
+    appendFileSync(at("f.s"), "code");
+    for (const serial of [2, 1]) script.exit(serial);
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.get(at("f.s"))).toEqual(digest(""));
+    expect(nth(observation, 2).writtenDigests.get(at("f.s"))).toEqual(digest("code"));
+    expect(observation.completeness.verdict).toBe("complete");
+  });
+
+  test("what was opened in between counts only if it has the size that the next writer found", async () => {
+    const script = new Script();
+    for (const [serial, parent] of [
+      [1, 0],
+      [2, 1],
+      [3, 1],
+    ] as const)
+      script.process(serial, parent);
+    writes(script, 1, at("f"), "half");
+    script.open(2, at("f"), O.O_RDONLY);
+    await script.untilOutstanding(1);
+    appendFileSync(at("f"), " and the rest");
+    writeFileSync(at("f"), "");
+    script.open(3, at("f"), createAndWrite, { sizeBefore: 17n });
+    for (const serial of [3, 2, 1]) script.exit(serial);
+    const observation = await script.finish();
+    expect(nth(observation, 1).unhashedOpens).toEqual([{ path: at("f"), reason: "overwritten" }]);
+  });
+
+  test("truncated by name and then removed: no other file is taken for it, though it has the same number and name", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    const path = write("f", "content");
+    truncateSync(path, 4);
+    const file = identityOf(path);
+    script.call(1, "truncate", [0, 4], [pathItem(0, path), { kind: "file", argument: 0, file }]);
+    script.call(1, "unlink", [0], [pathItem(0, path), { kind: "file", argument: 0, file }]);
+    script.exit(1);
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.size).toBe(0);
+    expect(kinds(observation)).toEqual(["unverified-content"]);
   });
 
   test("truncated by another process while the first writer lives: what was opened in between, else unknown", async () => {

@@ -34,6 +34,8 @@ interface Inode {
   /** Somebody has had a shared writable map: stores leave no trace in ctime. */
   mapped: boolean;
   cached: { file: FileIdentity; generation: number; content: Content } | undefined;
+  /** Digests of a file whose ctime had moved since its open: right, unless an event is still to come that says otherwise. */
+  readonly doubtful: { content: Content; ctimeNs: bigint; process: number; path: string }[];
 }
 
 /** Before Linux 6.13 ctime moves once a tick (at most 10 ms): a write in the tick of the last one does not show in it. */
@@ -67,7 +69,8 @@ export class Contents {
   readonly closeDescriptor: (descriptor: number) => void;
   readonly #hashes: readonly HashName[];
   readonly #reportGap: ReportGap;
-  readonly #empty: Content;
+  /** The content of an empty file. */
+  readonly empty: Content;
   readonly #unknown = new Map<UnhashedReason, Content>();
   readonly #inodes = new Map<string, Inode>();
   /** By sequence number of the record that handed the descriptor over: what a `known_content` refers to. */
@@ -80,7 +83,7 @@ export class Contents {
     this.closeDescriptor = options.closeDescriptor;
     this.#hashes = options.hashes;
     this.#reportGap = options.reportGap;
-    this.#empty = { digests: emptyDigests(options.hashes), reason: undefined, size: 0n };
+    this.empty = { digests: emptyDigests(options.hashes), reason: undefined, size: 0n };
   }
 
   /** One shared content per reason. */
@@ -105,18 +108,38 @@ export class Contents {
    * A writer's open: its descriptor is the caller's. A later record may refer to the content at this moment; only an
    * empty file's is known then.
    */
-  writerOpened(record: FileRecord): void {
-    if (record.held >= 0) this.#register(record, record.file.size === 0n ? this.#empty : this.unknown("changed-while-read"));
-    this.touched(record.file);
+  writerOpened(record: FileRecord, truncated: boolean): void {
+    if (record.held >= 0) this.#register(record, record.file.size === 0n ? this.empty : this.unknown("changed-while-read"));
+    this.touched(record.file, truncated ? "after" : "before");
   }
 
-  /** Digests of this inode from before say nothing about what comes. */
-  touched(file: { device: bigint; inode: bigint }): void {
-    this.#inode(fileKey(file)).generation++;
+  /**
+   * Somebody can have changed the content without a trace in size and mtime. `file` is how it was then, before or after
+   * that call: digests of this inode from before say nothing about what comes, and those that have read the file later than that are
+   * not what they were taken for.
+   */
+  touched(file: FileIdentity, when: "before" | "after"): void {
+    const inode = this.#inode(fileKey(file));
+    inode.generation++;
+    for (const { content, ctimeNs, process, path } of inode.doubtful) {
+      if (when === "before" ? ctimeNs > file.ctimeNs : ctimeNs >= file.ctimeNs) this.spoil(content, process, path);
+    }
+    inode.doubtful.length = 0;
+  }
+
+  /** The digest is of something else. */
+  spoil(content: Content, process: number, path: string): void {
+    content.digests = noDigests;
+    content.reason = "changed-while-read";
+    this.#reportGap("changed-while-read", process, path);
   }
 
   mapped(file: { device: bigint; inode: bigint }): void {
     this.#inode(fileKey(file)).mapped = true;
+  }
+
+  isMapped(file: { device: bigint; inode: bigint }): boolean {
+    return this.#inodes.get(fileKey(file))?.mapped === true;
   }
 
   /** Why the record's file can have no digest; undefined if it can. Reports what is a gap. */
@@ -173,7 +196,7 @@ export class Contents {
     const reason = this.obstacle(record, path);
     const remote = isRemote(file);
     // What a FUSE server calls the size of its file need not be what it lets us read.
-    const settled = reason !== undefined ? this.unknown(reason) : file.size === 0n && !remote ? this.#empty : undefined;
+    const settled = reason !== undefined ? this.unknown(reason) : file.size === 0n && !remote ? this.empty : undefined;
     if (settled || held < 0) {
       if (held >= 0) this.closeDescriptor(held);
       if (settled) return settled;
@@ -209,8 +232,10 @@ export class Contents {
       this.closeDescriptor(held);
       // Its mtime may have been set back by the one who wrote: then only ctime tells. A rename or chmod moves ctime too,
       // so it counts only where this build has opened the file for writing or set its times meanwhile.
-      const rewritten = result.kind === "digest" && result.state.ctimeNs !== file.ctimeNs && inode.generation !== generation;
+      const hasMoved = result.kind === "digest" && result.state.ctimeNs !== file.ctimeNs;
+      const rewritten = hasMoved && inode.generation !== generation;
       this.settle(content, rewritten ? { id: result.id, kind: "changed" } : result, record.process, path);
+      if (hasMoved && !rewritten) inode.doubtful.push({ content, ctimeNs: result.state.ctimeNs, process: record.process, path });
     });
   }
 
@@ -223,8 +248,7 @@ export class Contents {
         return;
       case "changed":
       case "unchanged":
-        content.reason = "changed-while-read";
-        this.#reportGap("changed-while-read", process, path);
+        this.spoil(content, process, path);
         return;
       case "gone":
         content.reason = "gone";
@@ -239,7 +263,7 @@ export class Contents {
   #inode(key: string): Inode {
     let inode = this.#inodes.get(key);
     if (!inode) {
-      inode = { generation: 0, mapped: false, cached: undefined };
+      inode = { generation: 0, mapped: false, cached: undefined, doubtful: [] };
       this.#inodes.set(key, inode);
     }
     return inode;

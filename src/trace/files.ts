@@ -3,7 +3,7 @@
 // The rules stand in docs/command-run.md: readers get the content at their open, writers the content that they left.
 // What is long-lived and large is kept once: paths are interned, contents shared.
 import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
-import { type Content, type Contents, type FileRecord, isKnown, isSameContent } from "./contents.ts";
+import { type Content, type Contents, isKnown, isSameContent } from "./contents.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
@@ -139,7 +139,8 @@ export class Files {
       for (const { file } of [...(process?.writers.values() ?? [])].flat()) {
         const names = this.#written.names.of(file);
         const paths = names.length > 0 ? names : [this.#written.names.last(file)];
-        for (const path of paths) if (names.length > 0 || !outputs.has(path)) outputs.set(path, { path, present: names.length > 0 });
+        for (const path of paths)
+          if (names.length > 0 || !outputs.has(path)) outputs.set(path, { path, present: names.length > 0 });
       }
     }
     return { inputs: this.#inputs.list(), outputs: [...outputs.values()] };
@@ -185,7 +186,9 @@ export class Files {
     const reads = asList(process.reads.get(path));
     const left = (process.writers.get(path) ?? []).map(writer => writer.left ?? this.#contents.unknown("gone"));
     const all = [...reads, ...left];
-    facts.openedFiles.set(path, all.find(isKnown)?.digests ?? {});
+    // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
+    const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);
+    facts.openedFiles.set(path, first?.digests ?? {});
     const reasons = new Set<UnhashedReason>();
     for (const { reason } of all) {
       if (reason === undefined || reasons.has(reason)) continue;
@@ -215,7 +218,7 @@ export class Files {
   #writtenByName(process: ProcessFiles, facts: FileFacts): Map<string, Content[]> {
     const byName = new Map<string, Content[]>();
     const { names } = this.#written;
-    const writers = [...process.writers.values()].flat();
+    const writers = [...new Set([...process.writers.values()].flat())];
     // Where two files have had the same name the one that has it now comes last.
     writers.sort((a, b) => names.of(a.file).length - names.of(b.file).length || compare(a.timeNs, b.timeNs));
     for (const { file, left, sizeBefore, timeNs: time } of writers) {
@@ -223,8 +226,9 @@ export class Files {
       const finalNames = (current.length > 0 ? current : [names.last(file)]).map(name => belowRoot(name, process.root));
       const grown = left && isKnown(left) ? left.size - sizeBefore : 0n;
       facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(grown > 0n ? grown : 0n), time });
-      if (!left || !isKnown(left)) continue;
       for (const name of finalNames) {
+        facts.writtenDigests.delete(name);
+        if (!left || !isKnown(left)) continue;
         facts.writtenDigests.set(name, left.digests);
         const contents = byName.get(name);
         if (contents) contents.push(left);
@@ -249,13 +253,13 @@ export class Files {
 
   #openedForWriting(
     process: ProcessFiles,
-    event: (OpenEvent | InheritedEvent) & FileRecord,
+    event: OpenEvent | InheritedEvent,
     label: Label,
     flags: number,
     nameless: boolean,
   ): void {
     const obstacle = this.#contents.obstacle(event, event.path);
-    this.#contents.writerOpened(event);
+    this.#contents.writerOpened(event, truncates(flags));
     if (obstacle !== undefined) {
       if (event.held >= 0) this.#contents.closeDescriptor(event.held);
       this.#addRead(process, event.process, label, this.#contents.unknown(obstacle));
@@ -268,6 +272,7 @@ export class Files {
       file: event.file,
       path: event.path,
       truncated: truncates(flags),
+      sizeBefore: event.kind === "open" ? event.sizeBefore : undefined,
       held: event.held,
       nameless,
     });
@@ -280,12 +285,9 @@ export class Files {
       label.processes++;
     }
     const writers = process.writers.get(path);
-    const file = this.#written.get(open.file);
-    const earlier = writers?.find(writer => writer.file === file) ?? file?.live.get(open.process);
-    const writer = this.#written.opened(open, earlier);
-    if (writer === earlier && writers?.includes(writer)) return;
-    if (writers) writers.push(writer);
-    else process.writers.set(path, [writer]);
+    const writer = this.#written.opened(open);
+    if (!writers) process.writers.set(path, [writer]);
+    else if (writers.at(-1) !== writer) writers.push(writer);
   }
 
   #addRead(process: ProcessFiles, serial: number, label: Label, content: Content): void {
@@ -322,8 +324,8 @@ export class Files {
     const written = this.#written;
     const { names } = written;
     const at = (file: FileIdentity | undefined) => (file ? written.get(file) : undefined);
-    const dropped = (file: ReturnType<typeof names.unlink>) => {
-      if (file) written.removed(file);
+    const dropped = (file: ReturnType<typeof names.unlink>, last?: FileIdentity) => {
+      if (file) written.removed(file, last);
     };
     return {
       renamed: (oldPath, newPath, file) => {
@@ -338,17 +340,27 @@ export class Files {
       removed: (path, file) => {
         const gone = names.unlink(path);
         // It still has links that we have not seen being made.
-        if (gone && !(file && file.links > 1)) dropped(gone);
+        if (!(file && file.links > 1)) dropped(gone, file);
       },
       truncated: (event, path, file) => {
         const process = this.#process(event.process);
-        this.#contents.touched(file);
+        this.#contents.touched(file, "after");
         const label = this.#label(belowRoot(path, process.root));
         const { sequence, timeNs } = event;
-        const open = { sequence, process: event.process, timeNs, file, path, truncated: true, held: -1, nameless: false };
+        const open = {
+          sequence,
+          process: event.process,
+          timeNs,
+          file,
+          path,
+          truncated: true,
+          sizeBefore: undefined,
+          held: -1,
+          nameless: false,
+        };
         if (isRegular(file)) this.#addWriter(process, label, open);
       },
-      timesSet: file => this.#contents.touched(file),
+      timesSet: file => this.#contents.touched(file, "after"),
     };
   }
 

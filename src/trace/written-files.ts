@@ -28,6 +28,7 @@ export interface Writer {
   readonly sizeBefore: bigint;
   /** Sequence number of its first open: children created later have inherited the descriptor. */
   readonly sequence: number;
+  kept: Kept | undefined;
   /** What the process left behind; settled after `WrittenFiles.finish`. */
   left: Content | undefined;
 }
@@ -38,14 +39,17 @@ export interface WrittenFile {
   readonly inode: bigint;
   readonly remote: boolean;
   size: bigint;
-  kept: Kept | undefined;
-  /** Writers whose last content is still to come. */
+  /** By process: one for each, however often and by whatever name it has opened the file. */
+  readonly writers: Map<number, Writer>;
+  /** Those whose last content is still to come. */
   readonly live: Map<number, Writer>;
   /** The newest content that a process has opened since the last open for writing. */
   snapshot: Content | undefined;
   early: Early | undefined;
-  /** Digests that a later writer may spoil. */
+  /** Digests that a later writer may spoil, or has spoiled unknown to us. */
   readonly underWay: Set<UnderWay>;
+  /** What its ended writers have left, until the next one comes: our digest may have read what that one wrote. */
+  readonly tentative: Set<Tentative>;
   /** The process that opened it for writing last. */
   lastWriter: number;
 }
@@ -59,22 +63,34 @@ interface Kept {
 
 /** A digest before the writer's end. */
 interface Early {
-  content: Content;
-  state: FileState;
-  /** In this state the content has not changed since: nothing was written within the clock's tick. */
-  trusted: boolean;
+  readonly content: Content;
+  /** In this state the content has not changed since. Undefined: not known yet, or written within the clock's tick. */
+  state: FileState | undefined;
+  /** It is what counts, whatever comes of it. */
+  final: boolean;
 }
 
 interface UnderWay {
+  /** Opened by name: it may have been another file's by then. */
+  readonly byName: boolean;
   /** The first one since the digest was asked for. */
   takeover: Takeover | undefined;
   /** The content that a process opened before that. */
   seen: Content | undefined;
 }
 
+interface Tentative {
+  readonly byName: boolean;
+  readonly writer: Writer;
+  readonly content: Content;
+  readonly state: FileState;
+  seen: Content | undefined;
+}
+
 /** The file as another process found it when it opened it for writing, or what was left after its O_TRUNC. */
 interface Takeover {
   truncated: boolean;
+  sizeBefore: bigint | undefined;
   size: bigint;
   mtimeNs: bigint;
   ctimeNs: bigint;
@@ -87,6 +103,8 @@ export interface OpenForWriting {
   file: FileIdentity;
   path: string;
   truncated: boolean;
+  /** Of the file that was there, before O_TRUNC. */
+  sizeBefore: bigint | undefined;
   /** -1: none, the content is looked for by name at the end. */
   held: number;
   /** It has no name (O_TMPFILE, or removed while open). */
@@ -115,7 +133,7 @@ export class WrittenFiles {
   readonly #files = new Map<string, WrittenFile>();
   readonly #inodes = new Set<number>();
   /** In the order in which they were kept: the oldest goes first. */
-  readonly #keptFiles = new Set<WrittenFile>();
+  readonly #kept = new Set<Writer>();
   /** By process: what is still to be digested at its exit. */
   readonly #live = new Map<number, Writer[]>();
   /** Written files whose descriptor a living child of their writer may still use. */
@@ -132,17 +150,18 @@ export class WrittenFiles {
     return this.#files.get(fileKey(file));
   }
 
-  /** Takes the descriptor. The same writer as before if this process has opened the file for writing already. */
-  opened(open: OpenForWriting, earlier: Writer | undefined): Writer {
+  /** Takes the descriptor. */
+  opened(open: OpenForWriting): Writer {
     const file = this.#file(open);
     this.#takeOver(file, open);
     file.snapshot = undefined;
     file.early = undefined;
     file.lastWriter = open.process;
     this.names.seen(file, open.path, { nameless: open.nameless, only: open.file.links <= 1 });
-    this.#keep(file, open.held);
-    const writer: Writer = earlier?.file === file ? earlier : { ...writerOf(open), file, left: undefined };
+    const writer = file.writers.get(open.process) ?? newWriter(open, file);
+    file.writers.set(open.process, writer);
     writer.left = undefined;
+    this.#keep(writer, open.held);
     if (file.live.get(open.process) !== writer) {
       file.live.set(open.process, writer);
       const live = this.#live.get(open.process);
@@ -160,6 +179,7 @@ export class WrittenFiles {
     if (!file) return;
     if (file.live.size > 0) file.snapshot = content;
     for (const digest of file.underWay) if (!digest.takeover) digest.seen ??= content;
+    for (const digest of file.tentative) digest.seen ??= content;
   }
 
   /** The process is gone: what it wrote is final. */
@@ -170,13 +190,19 @@ export class WrittenFiles {
     for (const writer of writers) if (writer.left === undefined) this.#leave(writer);
   }
 
-  /** The file has lost its last name: nobody can open it any more, and we must not hold its disk space. */
-  removed(file: WrittenFile): void {
+  /**
+   * The file has lost its last name: nobody can open it any more, and we must not hold its disk space. `last` is how it
+   * was then, where that is known.
+   */
+  removed(file: WrittenFile, last: FileIdentity | undefined): void {
     if (this.#files.get(file.key) !== file) return;
-    // The inode number may come back for another file at once.
+    // The inode number may come back for another file at once, even under the same name.
     this.#files.delete(file.key);
+    const end = last ?? { size: -1n, mtimeNs: 0n };
+    const takeover: Takeover = { truncated: false, sizeBefore: undefined, size: end.size, mtimeNs: end.mtimeNs, ctimeNs: 0n };
+    for (const digest of file.underWay) if (digest.byName) digest.takeover ??= takeover;
+    this.#checkTentative(file, takeover, digest => digest.byName);
     for (const writer of [...file.live.values()]) this.#leave(writer);
-    this.#giveUp(file);
   }
 
   /** Digests all that is still open. Call it when no process is left; then wait for `Digester.idle`, then `recheck`. */
@@ -212,11 +238,12 @@ export class WrittenFiles {
         inode,
         remote: isRemote(open.file),
         size,
-        kept: undefined,
+        writers: new Map(),
         live: new Map(),
         snapshot: undefined,
         early: undefined,
         underWay: new Set(),
+        tentative: new Set(),
         lastWriter: open.process,
       };
       this.#files.set(key, file);
@@ -228,53 +255,80 @@ export class WrittenFiles {
 
   #takeOver(file: WrittenFile, open: OpenForWriting): void {
     const { size, mtimeNs, ctimeNs } = open.file;
-    for (const digest of file.underWay) digest.takeover ??= { truncated: open.truncated, size, mtimeNs, ctimeNs };
-    if (!open.truncated) return; // several writers: each leaves what is there at its end
+    const { truncated, sizeBefore } = open;
+    const takeover: Takeover = { truncated, sizeBefore, size, mtimeNs, ctimeNs };
+    for (const digest of file.underWay) digest.takeover ??= takeover;
+    this.#checkTentative(file, takeover, () => true);
+    if (!truncated) return; // several writers: each leaves what is there at its end
     for (const writer of [...file.live.values()]) {
       if (writer.process === open.process) continue;
       file.live.delete(writer.process);
-      writer.left = file.snapshot ?? file.early?.content;
+      this.#giveUp(writer);
+      writer.left = this.#leftBefore(file, sizeBefore);
       if (writer.left) continue;
       writer.left = this.#contents.unknown("overwritten");
       this.#reportGap("overwritten-unread", writer.process, writer.path);
     }
   }
 
-  #keep(file: WrittenFile, held: number): void {
+  /** Digests can be faster than events: what has happened to the file was there before we knew. */
+  #checkTentative(file: WrittenFile, takeover: Takeover, applies: (digest: Tentative) => boolean): void {
+    for (const digest of file.tentative) {
+      const { writer, content, state, seen } = digest;
+      if (!applies(digest) || isBefore(state, takeover)) continue;
+      if (seen && isKnown(seen)) writer.left = seen;
+      else this.#contents.spoil(content, writer.process, writer.path);
+    }
+    file.tentative.clear();
+  }
+
+  /** What was there before it was truncated. */
+  #leftBefore(file: WrittenFile, size: bigint | undefined): Content | undefined {
+    if (size === 0n) return this.#contents.empty;
+    const known = file.snapshot ?? file.early?.content;
+    return known && (size === undefined || known.size === size) ? known : undefined;
+  }
+
+  #keep(writer: Writer, held: number): void {
     if (held < 0) return;
-    if (file.kept) {
+    if (writer.kept) {
       this.#contents.closeDescriptor(held);
       return;
     }
-    file.kept = { descriptor: held, uses: 0, givenUp: false };
-    this.#keptFiles.add(file);
-    if (this.#keptFiles.size <= this.#keptMax) return;
-    for (const oldest of this.#keptFiles) {
+    writer.kept = { descriptor: held, uses: 0, givenUp: false };
+    this.#kept.add(writer);
+    if (this.#kept.size <= this.#keptMax) return;
+    for (const oldest of this.#kept) {
       this.#digestEarly(oldest);
       break;
     }
   }
 
-  #giveUp(file: WrittenFile): void {
-    const { kept } = file;
+  #giveUp(writer: Writer): void {
+    const { kept } = writer;
     if (!kept) return;
-    file.kept = undefined;
-    this.#keptFiles.delete(file);
+    writer.kept = undefined;
+    this.#kept.delete(writer);
     kept.givenUp = true;
     if (kept.uses === 0) this.#contents.closeDescriptor(kept.descriptor);
   }
 
-  #digestEarly(file: WrittenFile): void {
-    const content = pendingContent(file.size);
-    const { lastWriter } = file;
-    this.#throughKept(file, result => {
-      if (result.kind !== "digest") return; // it is being written: only the end counts
-      content.digests = this.#contents.digestSet(result.values);
-      content.size = result.state.size;
-      if (file.lastWriter !== lastWriter) return;
-      file.early = { content, state: result.state, trusted: result.beganNs - result.state.ctimeNs > settledAfterNs };
+  #digestEarly(writer: Writer): void {
+    const { file, kept } = writer;
+    if (!kept) return;
+    const early: Early = { content: pendingContent(file.size), state: undefined, final: false };
+    file.early = early;
+    this.#through(kept, file, result => {
+      if (result.kind === "digest") {
+        this.#contents.settle(early.content, result, writer.process, writer.path);
+        if (result.beganNs - result.state.ctimeNs > settledAfterNs) early.state = result.state;
+      } else if (early.final) {
+        this.#contents.settle(early.content, result, writer.process, writer.path);
+      } else if (file.early === early) {
+        file.early = undefined; // it is being written: only the end counts
+      }
     });
-    this.#giveUp(file);
+    this.#giveUp(writer);
   }
 
   /** Decides what `writer` has left behind: as the file is now. */
@@ -284,33 +338,52 @@ export class WrittenFiles {
     const content = pendingContent(file.size);
     writer.left = content;
     const heirs = this.#hasHeirs(writer.process, writer.sequence);
+    const kept = writer.kept ?? keptOf(file);
     const settle: Done = (result, seen) => {
-      if (result.kind === "digest" && heirs) this.#inherited.push({ writer, state: result.state });
+      if (result.kind === "digest") {
+        file.tentative.add({ byName: !kept, writer, content, state: result.state, seen });
+        if (heirs) this.#inherited.push({ writer, state: result.state });
+      }
       // Spoiled by the next writer before we had read it: what a process has opened in between is this content too.
       if (result.kind === "changed" && seen && isKnown(seen)) writer.left = seen;
       else this.#contents.settle(content, result, writer.process, writer.path);
     };
-    if (file.kept) {
-      this.#throughKept(file, settle);
-      if (file.live.size === 0) this.#giveUp(file);
+    if (kept) {
+      this.#through(kept, file, settle);
+      this.#giveUp(writer);
       return;
     }
+    if (this.#files.get(file.key) === file) this.#leaveByName(writer, settle);
+    else this.#leaveEarly(writer, settle);
+  }
+
+  /** Its descriptor was given up, and it has no name any more. */
+  #leaveEarly(writer: Writer, settle: Done): void {
+    const { early } = writer.file;
+    if (!early) {
+      settle({ id: 0, kind: "gone" }, undefined);
+      return;
+    }
+    early.final = true;
+    writer.left = early.content;
+  }
+
+  #leaveByName(writer: Writer, settle: Done): void {
+    const { file } = writer;
     const path = this.names.of(file)[0] ?? this.names.last(file);
-    this.#byName(file, path, file.early?.trusted ? file.early.state : undefined, (result, seen) => {
+    const known = this.#contents.isMapped(file) ? undefined : file.early?.state;
+    this.#byName(file, path, known, (result, seen) => {
       const { early } = file; // it may have come meanwhile
       if (early && (result.kind === "unchanged" || result.kind === "gone")) {
-        writer.left = early.content;
-        if (result.kind === "gone" && this.#files.get(file.key) === file)
-          this.#reportGap("unverified-content", writer.process, path);
-        return;
+        this.#leaveEarly(writer, settle);
+        if (result.kind === "gone") this.#reportGap("unverified-content", writer.process, path);
+      } else {
+        settle(result, seen);
       }
-      settle(result, seen);
     });
   }
 
-  #throughKept(file: WrittenFile, done: Done): void {
-    const { kept } = file;
-    if (!kept) return;
+  #through(kept: Kept, file: WrittenFile, done: Done): void {
     kept.uses++;
     this.#digest(file, { descriptor: kept.descriptor }, (result, seen) => {
       kept.uses--;
@@ -325,7 +398,7 @@ export class WrittenFiles {
   }
 
   #digest(file: WrittenFile, order: Omit<DigestJob, "id">, done: Done): void {
-    const digest: UnderWay = { takeover: undefined, seen: undefined };
+    const digest: UnderWay = { byName: order.descriptor < 0, takeover: undefined, seen: undefined };
     file.underWay.add(digest);
     this.#contents.digester.digest(order, { bytes: Number(file.size), remote: file.remote }, result => {
       file.underWay.delete(digest);
@@ -337,11 +410,19 @@ export class WrittenFiles {
 
 /** Whether what we have read is what was there when the next writer came. */
 function isBefore(state: FileState, takeover: Takeover): boolean {
-  if (state.ctimeNs < takeover.ctimeNs) return true;
-  return !takeover.truncated && state.size === takeover.size && state.mtimeNs === takeover.mtimeNs;
+  const { truncated, sizeBefore, size, mtimeNs, ctimeNs } = takeover;
+  if (!truncated) return state.ctimeNs < ctimeNs || (state.size === size && state.mtimeNs === mtimeNs);
+  // While a file is being truncated fstat shows the new size and still the old times: ext4 sets them at the end (seen).
+  return state.ctimeNs < ctimeNs && (sizeBefore === undefined ? state.size !== size : state.size === sizeBefore);
 }
 
-function writerOf(open: OpenForWriting) {
+/** For a writer that has none of its own (truncate by name). */
+function keptOf(file: WrittenFile): Kept | undefined {
+  for (const { kept } of file.live.values()) if (kept) return kept;
+  return undefined;
+}
+
+function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
   const { process, path, timeNs, sequence } = open;
-  return { process, path, timeNs, sequence, sizeBefore: open.file.size };
+  return { process, path, timeNs, sequence, sizeBefore: open.file.size, file, kept: undefined, left: undefined };
 }
