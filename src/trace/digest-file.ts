@@ -3,6 +3,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 
 export type HashName = "sha256" | "sha1" | "gitoid:sha256" | "gitoid:sha1";
+/** Old databases of packages have MD5. It is compared with theirs and never recorded. */
+export type ComparedHash = HashName | "md5";
 
 /** What fstat says of a content: equal before and after reading means that it held still. */
 export interface FileState {
@@ -23,6 +25,8 @@ export interface DigestJob {
   expected?: { size: bigint; mtimeNs: bigint };
   /** In this very state its content is known already: then do not read it. */
   unless?: FileState;
+  /** In place of those of all jobs. */
+  hashes?: ComparedHash[];
 }
 
 export type DigestResult =
@@ -44,7 +48,7 @@ export function digestFile(job: DigestJob, hashes: readonly HashName[]): DigestR
   let descriptor = job.descriptor;
   try {
     if (descriptor < 0) descriptor = openPath(job.path ?? new Uint8Array());
-    return digestDescriptor(job, descriptor, hashes);
+    return digestDescriptor(job, descriptor, job.hashes ?? hashes);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     if (job.descriptor < 0 && (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP")) return { id: job.id, kind: "gone" };
@@ -66,7 +70,7 @@ function openPath(path: Uint8Array): number {
   }
 }
 
-function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly HashName[]): DigestResult {
+function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly ComparedHash[]): DigestResult {
   const { id, expected, unless } = job;
   let before = stateOf(descriptor);
   if (job.descriptor < 0 && (before.dev !== job.device || before.ino !== job.inode || !before.isFile()))
@@ -92,11 +96,11 @@ export function sameState(a: FileState, b: FileState): boolean {
 }
 
 /** Undefined: the file does not have the length that it had. A git object's hash begins with the length, so it is needed first. */
-function readAll(descriptor: number, size: bigint, hashes: readonly HashName[]): string[] | undefined {
+function readAll(descriptor: number, size: bigint, hashes: readonly ComparedHash[]): string[] | undefined {
   buffer ??= Buffer.allocUnsafe(chunkSize);
   const hashers = hashes.map(hash => {
     const git = hash.startsWith("gitoid:");
-    const hasher = new Bun.CryptoHasher(hash.endsWith("sha1") ? "sha1" : "sha256");
+    const hasher = new Bun.CryptoHasher(hash === "md5" ? hash : hash.endsWith("sha1") ? "sha1" : "sha256");
     if (git) hasher.update(`blob ${size}\0`);
     return hasher;
   });
