@@ -12,6 +12,7 @@ const ring = @import("ring.zig");
 const start_mod = @import("start.zig");
 const signals = @import("signals.zig");
 const pump_mod = @import("pump.zig");
+const probe = @import("probe.zig");
 const terminal = @import("terminal.zig");
 const redact = @import("redact.zig");
 const layout = @import("layout.zig");
@@ -230,12 +231,20 @@ fn cilock_stream(index: u32, into: *pump_mod.Summary) callconv(.c) void {
     into.* = pump.streams[index].summary();
 }
 
+// ---------------------------------------------------------------------------------------------
+// Before a run, or instead of it
+
+/// Tries what `name` says; see `probe.run`.
+fn cilock_probe(name: [*]const u8, length: usize) callconv(.c) i64 {
+    return probe.run(name[0..length]);
+}
+
 pub const Export = struct { name: []const u8, address: *const anyopaque };
 
 const functions = .{
     "cilock_layout_hash", "cilock_open",   "cilock_mapping", "cilock_mapping_size", "cilock_strings",
     "cilock_add_secret",  "cilock_start",  "cilock_cancel",  "cilock_wake_writer",  "cilock_close",
-    "cilock_kill_all",    "cilock_finish", "cilock_stream",
+    "cilock_kill_all",    "cilock_finish", "cilock_stream",  "cilock_probe",
 };
 
 pub const exports = blk: {

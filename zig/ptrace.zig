@@ -38,7 +38,7 @@ pub const Resume = enum {
     listen,
 };
 
-/// Only tracer.zig's `go` calls this.
+/// Only tracer.zig's `go` calls this, and probe.zig for its own child.
 pub fn goOn(tid: i32, how: Resume, signal: u32) Error!void {
     const number: u32 = switch (how) {
         .run => PTRACE.CONT,
@@ -92,6 +92,16 @@ pub const audit = struct {
     pub const aarch64: u32 = 0xc000_00b7;
     pub const arm: u32 = 0x4000_0028;
 };
+
+/// The other direction, Linux 6.16; before it `error.BadAddress`, as for every request that does not exist.
+pub fn setCallInfo(tid: i32, info: *const CallInfo) Error!void {
+    _ = try request(0x4212, tid, @sizeOf(CallInfo), @intFromPtr(info)); // PTRACE_SET_SYSCALL_INFO
+}
+
+/// ESRCH from a kernel that has ptrace(2), before it asks for any permission.
+pub fn callOnNobody() linux.E {
+    return linux.errno(linux.ptrace(PTRACE.INTERRUPT, std.math.maxInt(i32), 0, 0, 0));
+}
 
 // ---------------------------------------------------------------------------------------------
 // Registers. All three are used at a seccomp stop only: there the call has not begun, and a number of

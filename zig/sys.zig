@@ -94,6 +94,12 @@ pub fn sleepMs(ms: u32) void {
     _ = linux.nanosleep(&ts, null);
 }
 
+/// Between two looks at something that answers within microseconds.
+pub fn sleepUs(us: u32) void {
+    const ts: linux.timespec = .{ .sec = 0, .nsec = @as(isize, us) * std.time.ns_per_us };
+    _ = linux.nanosleep(&ts, null);
+}
+
 fn timespecOfMs(ms: u32) linux.timespec {
     return .{ .sec = ms / 1000, .nsec = @as(isize, ms % 1000) * std.time.ns_per_ms };
 }
@@ -344,6 +350,21 @@ pub fn prctl(option: linux.PR, argument: usize) Error!usize {
 
 pub fn fork() Error!i32 {
     return @intCast(try check(linux.fork()));
+}
+
+/// Like fork, but its end sends no SIGCHLD: for whoever must not notice. Wait for it with `wait_all`.
+pub fn forkSilently() Error!i32 {
+    return @intCast(try check(linux.syscall5(.clone, 0, 0, 0, 0, 0)));
+}
+
+/// Whether this process may have a user namespace of its own. It then is in it.
+pub fn newUserNamespace() linux.E {
+    return linux.errno(linux.unshare(linux.CLONE.NEWUSER));
+}
+
+/// seccomp(2) with an operation that does not exist: EINVAL from a kernel that has the call.
+pub fn seccompOfNoMeaning() linux.E {
+    return linux.errno(linux.seccomp(std.math.maxInt(u32), 0, null));
 }
 
 pub fn exit(status: u8) noreturn {
