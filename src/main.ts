@@ -5,6 +5,7 @@ import { isatty } from "node:tty";
 import { runCommandLine, toolName } from "./cli.ts";
 import { attestorsCommand } from "./commands/attestors.ts";
 import type { Command, CommandIo } from "./commands/command.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { keyidCommand } from "./commands/keyid.ts";
 import { runCommand } from "./commands/run.ts";
@@ -21,6 +22,7 @@ const commands: readonly Command[] = [
   keygenCommand,
   keyidCommand,
   attestorsCommand,
+  doctorCommand,
   versionCommand,
 ];
 

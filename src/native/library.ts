@@ -18,6 +18,7 @@ const signatures = {
   cilock_kill_all: { args: [], returns: T.void },
   cilock_finish: { args: [], returns: T.void },
   cilock_stream: { args: [T.u32, T.ptr], returns: T.void },
+  cilock_probe: { args: [T.ptr, T.u64], returns: T.i64 },
 } as const;
 
 const load = () => {
@@ -108,6 +109,12 @@ export class Library {
 
   finish(): void {
     this.#symbols.cilock_finish();
+  }
+
+  /** See src/native/probe.ts. Numbers of capabilities have 41 bits. */
+  probe(name: string): number {
+    const bytes = Buffer.from(name);
+    return Number(this.#symbols.cilock_probe(bytes, bytes.length));
   }
 
   /** Once for each stream. */

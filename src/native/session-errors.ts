@@ -4,6 +4,8 @@ import { constants } from "node:os";
 import { type ErrorCode, ToolError } from "../errors.ts";
 import type { Stage } from "./abi.gen.ts";
 import type { RecordError } from "./events.ts";
+import { errnoText } from "./names.ts";
+import { readSurroundings } from "./surroundings.ts";
 
 interface Words {
   command: string;
@@ -52,6 +54,13 @@ const rows: Record<Exclude<Stage, "exec">, Row> = {
   },
 };
 
+/** Whether src/native/obstacles.ts may know more. A call that our filter sends to a tracer which does not see it is ENOSYS. */
+export function mayBeThePlace(stage: Stage, errno: number): boolean {
+  return stagesOfTracing.has(stage) || (stage === "exec" && errno === constants.errno.ENOSYS);
+}
+
+const stagesOfTracing: ReadonlySet<Stage> = new Set(["seize", "filter", "proc", "memory"]);
+
 export function failedAt(stage: Stage, errno: number, words: Words): ToolError {
   if (stage === "exec") return notExecuted(errno, words.command);
   const { code, message, hint } = rows[stage];
@@ -73,10 +82,23 @@ function notExecuted(errno: number, command: string): ToolError {
 
 /** The start hook, or what stands in for it in development. */
 export function cannotBegin(errno: number): ToolError {
+  const { emulator } = readSurroundings();
+  if (emulator !== undefined) {
+    return new ToolError(
+      "command-not-started",
+      `cannot run a command: this program is emulated by ${emulator}, which cannot make its processes`,
+      {
+        hint: "run it on a machine with an x86-64 processor (docker run --platform chooses the image's), or emulate a whole machine",
+      },
+    );
+  }
   return new ToolError("command-not-started", `cannot make the processes of a run: ${errnoText(errno)}`, {
     hint: "look at ulimit -n, ulimit -u and the memory that is left",
   });
 }
+
+/** SIGSYS: a seccomp profile that kills, where others refuse. */
+export const killedByProfile = (status: number): boolean => (status & 0x7f) === constants.signals.SIGSYS;
 
 /** The tracer died, or exited, before it had said that all is over. Its processes are dead by now. */
 export function endedEarly(status: number): ToolError {
@@ -102,27 +124,4 @@ export function interruptedTwice(signal: string): ToolError {
     `interrupted by ${signal} and again: the command has been killed, no record is written`,
     { status: 128 + (signalNumbers.get(signal) ?? 0) },
   );
-}
-
-const errnoWords: Record<number, string> = {
-  [constants.errno.EPERM]: "operation not permitted",
-  [constants.errno.ENOENT]: "no such file or directory",
-  [constants.errno.EACCES]: "permission denied",
-  [constants.errno.ENOTDIR]: "not a directory",
-  [constants.errno.EISDIR]: "is a directory",
-  [constants.errno.ENOEXEC]: "not an executable format",
-  [constants.errno.E2BIG]: "argument list too long",
-  [constants.errno.ETXTBSY]: "the file is open for writing",
-  [constants.errno.ENOMEM]: "out of memory",
-  [constants.errno.EAGAIN]: "too many processes, or no memory",
-  [constants.errno.EMFILE]: "too many open files",
-  [constants.errno.ELOOP]: "too many symbolic links",
-  [constants.errno.ENAMETOOLONG]: "name too long",
-  [constants.errno.ENOSYS]: "not supported by this kernel",
-};
-
-const errnoNames = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
-
-function errnoText(errno: number): string {
-  return errnoWords[errno] ?? errnoNames.get(errno) ?? `errno ${errno}`;
 }

@@ -1,7 +1,6 @@
 // One run of a command, from the start hook's processes to their end. Zig made them before main (in development:
 // in `open`); here they are told what to do, their records are handed on, and their end is put into words.
 import { readFileSync } from "node:fs";
-import { constants } from "node:os";
 import { ToolError } from "../errors.ts";
 import { escapeBytes } from "../text.ts";
 import type { CapturedStream } from "../trace/observation.ts";
@@ -9,8 +8,18 @@ import * as abi from "./abi.gen.ts";
 import { ControlBlock } from "./control.ts";
 import { type Event, RecordError } from "./events.ts";
 import { Library, splitStrings } from "./library.ts";
+import { signalName } from "./names.ts";
+import { knownObstacle, tracingImpossible } from "./obstacles.ts";
 import { Rings } from "./ring.ts";
-import { cannotBegin, endedEarly, failedAt, interruptedTwice, traceLost } from "./session-errors.ts";
+import {
+  cannotBegin,
+  endedEarly,
+  failedAt,
+  interruptedTwice,
+  killedByProfile,
+  mayBeThePlace,
+  traceLost,
+} from "./session-errors.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export interface StartOptions {
@@ -83,6 +92,8 @@ export class Session {
 
   start(options: StartOptions): void {
     if (this.#state !== "open") throw new Error("a session is started once");
+    const obstacle = options.trace ? knownObstacle() : undefined;
+    if (obstacle !== undefined) throw obstacle;
     this.#argvIndex = options.argvIndex;
     this.#workingDirectory = options.workingDirectory;
     this.#control.write(options);
@@ -146,8 +157,15 @@ export class Session {
     if (control.killAll) throw interruptedTwice(signalName(control.firstSignal));
     const command = escapeBytes(this.argv[this.#argvIndex] ?? none);
     const directory = this.#workingDirectory === undefined ? "." : escapeBytes(this.#workingDirectory);
-    if (control.phase === "failed") throw failedAt(control.errorStage, control.errorErrno, { command, directory });
-    if (control.phase !== "done") throw endedEarly(control.tracerStatus);
+    if (control.phase === "failed") {
+      const { errorStage: stage, errorErrno: errno } = control;
+      // What the place forbids is found out by trying: an errno alone has many causes.
+      throw (mayBeThePlace(stage, errno) && tracingImpossible(this.#library)) || failedAt(stage, errno, { command, directory });
+    }
+    if (control.phase !== "done") {
+      const { tracerStatus: status } = control;
+      throw (killedByProfile(status) && tracingImpossible(this.#library)) || endedEarly(status);
+    }
     this.#rings.checkTotal(control.sequence);
     if (!this.#rings.finished) throw new RecordError("sequence-gap", "a ring did not end");
   }
@@ -194,12 +212,6 @@ export class Session {
 const none = new Uint8Array(0);
 
 const rest = () => new Promise<void>(resolve => setTimeout(resolve, restMs));
-
-const signalNames = new Map<number, string>(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-
-function signalName(number: number): string {
-  return signalNames.get(number) ?? `SIG${number}`;
-}
 
 /** What the start hook has in the static binary: as bytes, from /proc. */
 function openInDevelopment(library: Library, argv: Uint8Array[] | undefined): number {
