@@ -10,10 +10,12 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
+const inject = @import("inject.zig");
 const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records = @import("records.zig");
 const seccomp = @import("seccomp.zig");
+const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
@@ -70,6 +72,7 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
 /// Every call of a thread that has other filters: ours is asked here whether it is one to be seen.
 fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error!void {
     const seen = &info.of.entry;
+    if (thread.call.at_exit == .closing) return;
     tracer.tracees.releaseBuffer(&thread.call);
     thread.call = .{ .entered = true };
     const data: seccomp.Data = .{
@@ -83,7 +86,7 @@ fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error
         .arg4 = seen.arguments[4],
         .arg5 = seen.arguments[5],
     };
-    if (seccomp.classOf(seccomp.evaluate(&data)) == null) return;
+    if (seccomp.classOf(seccomp.evaluate(&tracer.filter, &data)) == null) return;
     begin(tracer, thread, info.arch, seen.number, &seen.arguments) catch |e| switch (e) {
         error.NotWatched => return,
         else => |other| return other,
@@ -167,7 +170,7 @@ fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatche
         if (which == syscalls.socketcall_accept) words[3] = 0;
     }
     for (&call.arguments, words) |*word, value| word.* = value;
-    if (row.layout == .ia32_mmap and !syscalls.holds(syscalls.mmap_when, .i386, &call.arguments)) return error.NotWatched;
+    if (row.layout == .ia32_mmap and !syscalls.holds(syscalls.mmap_when, .i386, &call.arguments, .{ 0, 0 })) return error.NotWatched;
 }
 
 fn readOpenHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
@@ -279,6 +282,11 @@ fn guard(tracer: *Tracer, thread: *Thread) Error!void {
     }
     if (call.row == Call.no_row) return;
     const row = &syscalls.rows[call.row];
+    if (row.reaches) |reach| if (isAimedAtUs(tracer, thread, reach)) {
+        tracer.gap(thread, .attack_refused, call.number, row.name);
+        return deny(tracer, thread, errno.perm);
+    };
+    if (row.event == .open) try guardPath(tracer, thread, row);
     switch (row.special) {
         .clone => if (call.arguments[0] & linux.CLONE.UNTRACED != 0) {
             // In a register: nobody else can put it back.
@@ -297,6 +305,16 @@ fn guard(tracer: *Tracer, thread: *Thread) Error!void {
     }
 }
 
+fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {
+    const arguments = &thread.call.arguments;
+    if (reach.signal != syscalls.Argument.none and @as(u32, @truncate(arguments[reach.signal])) == 0) return false;
+    const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
+    return tracer.isOurs(thread, switch (reach.by) {
+        .number => word,
+        .pidfd => status_file.processOfPidfd(thread.tid, word),
+    });
+}
+
 /// The kernel skips the call, and the tracee gets `result`.
 fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
     const call = &thread.call;
@@ -312,10 +330,11 @@ fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
 
 fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const call = &thread.call;
-    defer {
+    defer if (call.at_exit != .closing) {
         tracer.tracees.releaseBuffer(call);
         call.* = .{};
-    }
+    };
+    if (call.at_exit == .closing) return finishClosing(tracer, thread);
     // ERESTARTSYS and its like: the call is made again, or the tracee sees EINTR.
     const interrupted = returned <= -512 and returned >= -516;
     var result = if (interrupted) errno.intr else returned;
@@ -327,6 +346,7 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
         } else try finishOpen(tracer, thread, @truncate(result)),
         .record => try finishCall(tracer, thread, result),
         .guard => try lookForEscaped(tracer, thread, result),
+        .closing => unreachable, // returned above
     }
 }
 
@@ -455,6 +475,7 @@ fn finishOpen(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         break :blk .{ .path = argument };
     };
     if (link.deleted) flags |= records.bit(.deleted);
+    if (isPrivateOfOurs(tracer, thread, link.path, fixed.flags)) return takeBack(tracer, thread, number, link.path);
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else
@@ -465,6 +486,53 @@ fn finishOpen(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     fixed.content = held.content;
     const sequence = recordOpen(tracer, thread, &fixed, link.path, argument, flags);
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
+}
+
+/// Files of the tracer and the front end below /proc: their memory, say. Only root can open them.
+fn isPrivateOfOurs(tracer: *Tracer, thread: *const Thread, path: []const u8, flags: u64) bool {
+    const entry = status_file.entryOf(path) orelse return false;
+    return (isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process);
+}
+
+/// Before the call for those who could succeed: a link below fd/ leads to a file that shows no more where it was found.
+fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
+    if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
+    var buffer: [paths.max]u8 = undefined;
+    const path = try openArgument(tracer, thread, row, &buffer);
+    if (!isPrivateOfOurs(tracer, thread, path, openFlags(&thread.call, row))) return;
+    tracer.gap(thread, .attack_refused, thread.call.number, path);
+    const kept = tracer.tracees.takeBuffer(&thread.call) orelse return limit(tracer, thread, "calls at once");
+    var items: decode.Items = .{ .buffer = kept };
+    items.add(.path, row.open.path, &.{path}, 0);
+    thread.call.length = @intCast(items.length);
+    thread.call.items = items.count;
+    return deny(tracer, thread, errno.perm);
+}
+
+/// By another way than its path (a directory descriptor, a path that changed meanwhile): which file it is shows only now.
+fn takeBack(tracer: *Tracer, thread: *Thread, number: i32, path: []const u8) Error!void {
+    const call = &thread.call;
+    tracer.gap(thread, .attack_refused, call.number, path);
+    var items: decode.Items = .{ .buffer = &tracer.scratch.items };
+    items.add(.path, syscalls.rows[call.row].open.path, &.{path}, 0);
+    call.flags |= records.bit(.denied);
+    record(tracer, thread, errno.perm, &.{ .items = &items });
+    const buffer = tracer.tracees.takeBuffer(call) orelse return limit(tracer, thread, "calls at once");
+    const saved = try inject.begin(thread.tid, call.abi == .i386, number);
+    @memcpy(buffer[0..@sizeOf(inject.Saved)], std.mem.asBytes(&saved));
+    call.length = @sizeOf(inject.Saved);
+    call.at_exit = .closing;
+}
+
+fn finishClosing(tracer: *Tracer, thread: *Thread) Error!void {
+    const call = &thread.call;
+    call.at_exit = .nothing;
+    defer {
+        tracer.tracees.releaseBuffer(call);
+        call.* = .{};
+    }
+    const saved = std.mem.bytesToValue(inject.Saved, tracer.tracees.bufferOf(call)[0..@sizeOf(inject.Saved)]);
+    try inject.end(thread.tid, &saved, errno.perm);
 }
 
 fn recordOpen(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, argument: []const u8, flags: u16) u64 {
@@ -512,7 +580,7 @@ pub fn isForWriting(flags: u64) bool {
 pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     const call = &thread.call;
     switch (call.at_exit) {
-        .nothing, .guard => {},
+        .nothing, .guard, .closing => {},
         // A descriptor for reading that nobody lived to use has told the build nothing.
         .open => if (isForWriting(openFlags(call, &syscalls.rows[call.row])) or openFlags(call, &syscalls.rows[call.row]) & o_creat != 0)
             tracer.gap(thread, .tracee_gone, call.number, ""),

@@ -74,7 +74,7 @@ const groups = [_]Group{
             setresgid, setfsuid, setfsgid, setgroups, setuid32, setgid32, setreuid32, setregid32, setresuid32,
             setresgid32, setfsuid32, setfsgid32, setgroups32, capget, capset, personality, arch_prctl,
             set_thread_area, get_thread_area, modify_ldt, set_tid_address, getpriority, setpriority, nice,
-            ioprio_get, ioprio_set, getrlimit, setrlimit, ugetrlimit, prlimit64, ulimit, getrusage, times,
+            ioprio_get, ioprio_set, getrlimit, setrlimit, ugetrlimit, ulimit, getrusage, times,
             landlock_create_ruleset, landlock_add_rule, landlock_restrict_self, lsm_get_self_attr,
             lsm_set_self_attr, lsm_list_modules,
         },
@@ -127,7 +127,7 @@ const groups = [_]Group{
         .reason = "signals, whose effect is seen where they arrive",
         // zig fmt: off
         .Names = enum {
-            kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal, pidfd_open,
+            pidfd_open,
             rt_sigaction, rt_sigprocmask, rt_sigreturn, rt_sigpending, rt_sigtimedwait, rt_sigtimedwait_time64,
             rt_sigsuspend, sigaltstack, signal, sigaction, sigsuspend, sigpending, sigreturn, sigprocmask,
             sgetmask, ssetmask, restart_syscall,

@@ -93,28 +93,39 @@ pub const audit = struct {
     pub const arm: u32 = 0x4000_0028;
 };
 
-/// The other direction, Linux 6.16; before it `error.BadAddress`, as for every request that does not exist.
-pub fn setCallInfo(tid: i32, info: *const CallInfo) Error!void {
-    _ = try request(0x4212, tid, @sizeOf(CallInfo), @intFromPtr(info)); // PTRACE_SET_SYSCALL_INFO
-}
-
-/// ESRCH from a kernel that has ptrace(2), before it asks for any permission.
-pub fn callOnNobody() linux.E {
-    return linux.errno(linux.ptrace(PTRACE.INTERRUPT, std.math.maxInt(i32), 0, 0, 0));
-}
-
 // ---------------------------------------------------------------------------------------------
-// Registers. All three are used at a seccomp stop only: there the call has not begun, and a number of
+// Registers. The first two are used at a seccomp stop only: there the call has not begun, and a number of
 // -1 makes the kernel skip it and return what the result register holds (seccomp(2), SECCOMP_RET_TRACE).
 
-pub const skipCall = registers.skipCall;
-pub const setArgument = registers.setArgument;
+pub const skipCall = machine.skipCall;
+pub const setArgument = machine.setArgument;
+pub const Registers = machine.Set;
 
-const registers = switch (builtin.cpu.arch) {
+pub fn registersOf(tid: i32) Error!Registers {
+    var all: Registers = undefined;
+    try machine.get(tid, &all);
+    return all;
+}
+
+pub const setRegisters = machine.set;
+
+/// Blocked signals.
+pub fn signalMask(tid: i32) Error!u64 {
+    var mask: u64 = 0;
+    _ = try request(PTRACE.GETSIGMASK, tid, @sizeOf(u64), @intFromPtr(&mask));
+    return mask;
+}
+
+pub fn setSignalMask(tid: i32, mask: u64) Error!void {
+    _ = try request(PTRACE.SETSIGMASK, tid, @sizeOf(u64), @intFromPtr(&mask));
+}
+
+const machine = switch (builtin.cpu.arch) {
     .x86_64 => struct {
         /// Indices into struct user_regs_struct, eight bytes each.
         const rax = 10;
         const orig_rax = 15;
+        const rip = 16;
         const native = [6]usize{ 14, 13, 12, 7, 9, 8 }; // rdi rsi rdx r10 r8 r9
         const ia32 = [6]usize{ 5, 11, 12, 13, 14, 4 }; // ebx ecx edx esi edi ebp
 
@@ -129,6 +140,32 @@ const registers = switch (builtin.cpu.arch) {
 
         fn poke(tid: i32, register: usize, value: u64) Error!void {
             _ = try request(PTRACE.POKEUSER, tid, register * 8, value);
+        }
+
+        /// struct user_regs_struct.
+        pub const Set = extern struct {
+            all: [27]u64,
+
+            /// At an exit stop: makes the call's instruction run again, as another call.
+            pub fn callAgain(registers: *Set, is_32bit: bool, number: u64, argument: u64) void {
+                registers.all[rip] -= 2; // syscall, int 0x80
+                registers.all[rax] = number;
+                registers.all[orig_rax] = @bitCast(@as(i64, -1)); // nothing for the kernel to restart
+                registers.all[if (is_32bit) ia32[0] else native[0]] = argument;
+            }
+
+            pub fn setResult(registers: *Set, result: i64) void {
+                registers.all[rax] = @bitCast(result);
+                registers.all[orig_rax] = @bitCast(@as(i64, -1));
+            }
+        };
+
+        pub fn get(tid: i32, all: *Set) Error!void {
+            _ = try request(PTRACE.GETREGS, tid, 0, @intFromPtr(all));
+        }
+
+        pub fn set(tid: i32, all: *const Set) Error!void {
+            _ = try request(PTRACE.SETREGS, tid, 0, @intFromPtr(all));
         }
     },
     .aarch64 => struct {
@@ -148,10 +185,34 @@ const registers = switch (builtin.cpu.arch) {
         }
 
         fn poke(tid: i32, register: usize, value: u64) Error!void {
-            var all: [34]u64 = undefined; // x0 to x30, sp, pc, pstate
-            var vector: std.posix.iovec = .{ .base = @ptrCast(&all), .len = @sizeOf(@TypeOf(all)) };
+            var registers: Set = undefined;
+            try get(tid, &registers);
+            registers.all[register] = value;
+            try set(tid, &registers);
+        }
+
+        pub const Set = extern struct {
+            all: [34]u64, // x0 to x30, sp, pc, pstate
+
+            pub fn callAgain(registers: *Set, is_32bit: bool, number: u64, argument: u64) void {
+                std.debug.assert(!is_32bit);
+                registers.all[32] -= 4; // svc #0
+                registers.all[8] = number;
+                registers.all[0] = argument;
+            }
+
+            pub fn setResult(registers: *Set, result: i64) void {
+                registers.all[0] = @bitCast(result);
+            }
+        };
+
+        pub fn get(tid: i32, all: *Set) Error!void {
+            var vector: std.posix.iovec = .{ .base = @ptrCast(all), .len = @sizeOf(Set) };
             _ = try request(PTRACE.GETREGSET, tid, nt_prstatus, @intFromPtr(&vector));
-            all[register] = value;
+        }
+
+        pub fn set(tid: i32, all: *const Set) Error!void {
+            const vector: std.posix.iovec_const = .{ .base = @ptrCast(all), .len = @sizeOf(Set) };
             _ = try request(PTRACE.SETREGSET, tid, nt_prstatus, @intFromPtr(&vector));
         }
     },

@@ -52,23 +52,29 @@ pub const Result = union(enum) {
     failed: linux.E,
 };
 
+pub const Options = struct {
+    allow_without_no_new_privs: bool,
+    protected: syscalls.Protected,
+};
+
 /// In the command, right before its first exec. CAP_SYS_ADMIN may install a filter without no_new_privs, and only
 /// then do sudo and its like work in the build. An unprivileged tracer loses nothing by no_new_privs: a traced exec
 /// gains no privilege anyway (ptrace(2)).
-pub fn install(allow_without_no_new_privs: bool) Result {
-    if (allow_without_no_new_privs) {
-        const e = load();
+pub fn install(options: Options) Result {
+    const code = filterFor(options.protected);
+    if (options.allow_without_no_new_privs) {
+        const e = load(&code);
         if (e == .SUCCESS) return .without_no_new_privs;
         if (e != .ACCES) return .{ .failed = e };
     }
     const set = linux.errno(linux.prctl(@backingInt(linux.PR.SET_NO_NEW_PRIVS), 1, 0, 0, 0));
     if (set != .SUCCESS) return .{ .failed = set };
-    const e = load();
+    const e = load(&code);
     return if (e == .SUCCESS) .with_no_new_privs else .{ .failed = e };
 }
 
-fn load() linux.E {
-    const program: Program = .{ .length = filter.len, .filter = &filter };
+fn load(code: *const Filter) linux.E {
+    const program: Program = .{ .length = code.len, .filter = code };
     // SPEC_ALLOW: before Linux 5.16 a filter switches off speculation in the build's own code, which has nothing to do with tracing.
     return linux.errno(linux.seccomp(linux.SECCOMP.SET_MODE_FILTER, linux.SECCOMP.FILTER_FLAG.SPEC_ALLOW, &program));
 }
@@ -76,12 +82,29 @@ fn load() linux.E {
 // ---------------------------------------------------------------------------------------------
 // Generating
 
-pub const filter = blk: {
+/// With `placeholders` where the protected processes' numbers go.
+const template = blk: {
     @setEvalBranchQuota(2_000_000);
     const code = generate();
     assert(code.len <= 4096); // BPF_MAXINSNS
     break :blk code[0..code.len].*;
 };
+
+pub const Filter = [template.len]Instruction;
+
+/// Process numbers go up to 2^22, flags and commands of the table are others: no constant is mistaken for these.
+const placeholders: syscalls.Protected = .{ 0x7eed_0001, 0x7eed_0002 };
+
+pub fn filterFor(protected: syscalls.Protected) Filter {
+    var code = template;
+    for (&code) |*instruction| {
+        if (instruction.code != jump_equal) continue;
+        for (placeholders, protected) |placeholder, process| {
+            if (instruction.k == placeholder) instruction.k = process;
+        }
+    }
+    return code;
+}
 
 fn generate() []const Instruction {
     const load_arch = [_]Instruction{load32(@offsetOf(Data, "arch"))};
@@ -188,6 +211,7 @@ fn condition(comptime of: abi.Abi, comptime c: syscalls.Condition, comptime skip
             load32(low(limit.argument)),
             .{ .code = jump_greater_equal, .jt = skip, .jf = 0, .k = limit.limit },
         },
+        .protected => |argument| return condition(of, .{ .one_of = .{ .argument = argument, .values = &placeholders } }, skip),
         .one_of => |list| {
             var code: []const Instruction = &[_]Instruction{load32(low(list.argument))};
             for (list.values, 1..) |value, nth| {
@@ -238,7 +262,7 @@ fn low(argument: u32) u32 {
 // Interpreting
 
 /// What our filter says of a call, as the kernel would compute it.
-pub fn evaluate(data: *const Data) u32 {
+pub fn evaluate(filter: *const Filter, data: *const Data) u32 {
     const bytes = std.mem.asBytes(data);
     var accumulator: u32 = 0;
     var at: usize = 0;
@@ -266,6 +290,7 @@ pub fn classOf(verdict: u32) ?Class {
 // ---------------------------------------------------------------------------------------------
 
 const testing = std.testing;
+const test_protected: syscalls.Protected = .{ 5, 4711 };
 
 fn dataOf(arch: u32, number: u64, arguments: [6]u64) Data {
     return .{
@@ -282,8 +307,9 @@ fn dataOf(arch: u32, number: u64, arguments: [6]u64) Data {
 }
 
 fn says(arch: u32, number: u64, arguments: [6]u64) ?Class {
+    const filter = comptime filterFor(test_protected);
     const d = dataOf(arch, number, arguments);
-    return classOf(evaluate(&d));
+    return classOf(evaluate(&filter, &d));
 }
 
 /// The same decision in plain words, to compare the filter with.
@@ -292,13 +318,13 @@ fn expected(of: abi.Abi, number: u64, arguments: [6]u64) ?Class {
         .not_watched => return null,
         .unknown => return .unknown,
         .watched => |index| {
-            return if (syscalls.holds(syscalls.rows[index].when, of, &arguments)) .row else null;
+            return if (syscalls.holds(syscalls.rows[index].when, of, &arguments, test_protected)) .row else null;
         },
     }
 }
 
 const telling = [_]u64{
-    0,           1,           2,             3,                     4,                    5, 7, 0x20, 0x21, 0x22, 22, 38, 1030, 0x80_0000, 0x1000_0000, 0x7e02_0000, 0o100000,
+    0,           1,           2,             3,                     4,                    5, 7, 0x20, 0x21, 0x22, 22, 38, 1030, 4711, 0x80_0000, 0x1000_0000, 0x7e02_0000, 0o100000,
     0x4004_9409, 0xffff_ffff, 0x1_0000_0000, 0xffff_ffff_0000_0000, std.math.maxInt(u64),
 };
 
@@ -332,7 +358,7 @@ test "the odd ends" {
 test "the kernel takes it, and without a tracer what is watched does not exist" {
     const pid = try sys.fork();
     if (pid == 0) {
-        if (install(false) == .failed) sys.exit(10);
+        if (install(.{ .allow_without_no_new_privs = false, .protected = .{ 1, 2 } }) == .failed) sys.exit(10);
         // open, and a clone that asks to be untraced: ENOSYS. A plain call and a plain mmap work.
         if (linux.errno(linux.openat(linux.AT.FDCWD, "/", .{}, 0)) != .NOSYS) sys.exit(11);
         if (linux.errno(linux.clone2(linux.CLONE.UNTRACED, 0)) != .NOSYS) sys.exit(12);
@@ -344,6 +370,8 @@ test "the kernel takes it, and without a tracer what is watched does not exist" 
         if (linux.errno(code) != .NOSYS) sys.exit(16);
         if (linux.errno(linux.dup3(1, 100, 0)) != .SUCCESS) sys.exit(17);
         if (linux.errno(linux.dup3(1, 2, 0)) != .NOSYS) sys.exit(18);
+        if (linux.errno(linux.tgkill(2, 2, .CHLD)) != .NOSYS) sys.exit(19);
+        if (linux.errno(linux.tgkill(linux.getpid(), linux.gettid(), .CHLD)) != .SUCCESS) sys.exit(20);
         sys.exit(0);
     }
     const waited = (try sys.wait(pid, 0)).?;

@@ -29,6 +29,59 @@ pub fn isGone(pid: i32) bool {
     return status.zombie;
 }
 
+/// Whether a process and we number processes alike.
+pub fn isSamePidNamespace(pid: i32) bool {
+    var path: [64]u8 = undefined;
+    var theirs: [64]u8 = undefined;
+    var ours: [64]u8 = undefined;
+    const their = sys.readLink(linux.AT.FDCWD, sys.procPath(&path, pid, "ns/pid"), &theirs) catch return true;
+    const our = sys.readLink(linux.AT.FDCWD, "/proc/self/ns/pid", &ours) catch return true;
+    return std.mem.eql(u8, their, our);
+}
+
+/// Whose a pidfd of a process is, as we number processes; 0: it is none, or that process is gone.
+pub fn processOfPidfd(tid: i32, descriptor: i32) i32 {
+    if (descriptor < 0) return 0;
+    var path: [64]u8 = undefined;
+    var at = sys.procPath(&path, tid, "fdinfo/").len;
+    at = sys.appendNumber(&path, at, @intCast(descriptor));
+    path[at] = 0;
+    var buffer: [1024]u8 = undefined;
+    const text = readFile(path[0..at :0], &buffer) catch return 0;
+    var lines = std.mem.splitScalar(u8, text, '\n');
+    while (lines.next()) |line| {
+        if (std.mem.startsWith(u8, line, "Pid:")) return number(i32, std.mem.trim(u8, line["Pid:".len..], " \t"), 10);
+    }
+    return 0;
+}
+
+pub const Entry = struct { process: i32, file: []const u8 };
+
+/// The process or thread whose entry below /proc a path leads into, and to what in it.
+pub fn entryOf(path: []const u8) ?Entry {
+    const top = "/proc/";
+    if (!std.mem.startsWith(u8, path, top)) return null;
+    var parts = std.mem.tokenizeScalar(u8, path[top.len..], '/');
+    var process = number(i32, parts.next() orelse return null, 10);
+    var file = parts.next() orelse return null;
+    if (std.mem.eql(u8, file, "task")) {
+        process = number(i32, parts.next() orelse return null, 10);
+        file = parts.next() orelse return null;
+    }
+    return if (process == 0) null else .{ .process = process, .file = file };
+}
+
+/// What the kernel shows of a process only to those who may trace it. Whoever may read the rest sees no secret.
+pub fn isPrivate(file: []const u8) bool {
+    const names = [_][]const u8{
+        "mem",         "environ", "auxv",        "syscall",       "stack",      "maps",    "smaps",   "smaps_rollup",
+        "numa_maps",   "pagemap", "map_files",   "fd",            "fdinfo",     "root",    "cwd",     "exe",
+        "personality", "ns",      "patch_state", "timerslack_ns", "clear_refs", "uid_map", "gid_map",
+    };
+    for (names) |name| if (std.mem.eql(u8, name, file)) return true;
+    return false;
+}
+
 /// The name of a process, without the newline that the kernel adds.
 pub fn comm(pid: i32, buffer: []u8) []const u8 {
     var path: [64]u8 = undefined;
@@ -106,6 +159,35 @@ test "a status" {
         .capabilities = 0x1ff_ffff_ffff,
         .speculation_vulnerable = true,
     }, status);
+}
+
+test "whose entry a path leads into" {
+    const rows = [_]struct { []const u8, ?i32, []const u8 }{
+        .{ "/proc/12/mem", 12, "mem" },
+        .{ "/proc//12/task/13/environ", 13, "environ" },
+        .{ "/proc/12/fd/0", 12, "fd" },
+        .{ "/proc/12", null, "" },
+        .{ "/proc/12/task", null, "" },
+        .{ "/proc/self/mem", null, "" },
+        .{ "/proc/sys/kernel", null, "" },
+        .{ "/x/proc/12/mem", null, "" },
+        .{ "", null, "" },
+    };
+    for (rows) |row| {
+        const found = entryOf(row[0]);
+        try std.testing.expectEqual(row[1], if (found) |entry| entry.process else null);
+        if (found) |entry| try std.testing.expectEqualStrings(row[2], entry.file);
+    }
+    try std.testing.expect(isPrivate("mem") and !isPrivate("status"));
+}
+
+test "whose a pidfd is" {
+    const pidfd = try sys.pidfdOpen(linux.getpid());
+    defer sys.close(pidfd);
+    try std.testing.expectEqual(linux.getpid(), processOfPidfd(linux.getpid(), pidfd));
+    try std.testing.expectEqual(@as(i32, 0), processOfPidfd(linux.getpid(), 1));
+    try std.testing.expectEqual(@as(i32, 0), processOfPidfd(linux.getpid(), -1));
+    try std.testing.expect(isSamePidNamespace(linux.getppid()));
 }
 
 test "our own" {

@@ -26,6 +26,8 @@ pub const Row = struct {
     /// `event == .open` only.
     open: OpenFlags = .{},
     special: Special = .none,
+    /// A call that acts on another process. Aimed at the tracer or the front end it is refused.
+    reaches: ?Reach = null,
     layout: Layout = .registers,
     tables: Tables = .all,
 };
@@ -55,6 +57,8 @@ pub const Condition = union(enum) {
     below: struct { argument: u3, limit: u32 },
     one_of: struct { argument: u3, values: []const u32 },
     pointer: u3,
+    /// One of the processes that the filter was made to protect.
+    protected: u3,
 
     pub const Bits = struct { argument: u3, mask: u32 };
 };
@@ -102,6 +106,13 @@ pub const Argument = struct {
         /// struct mmsghdr[`length`]: the same, of the first few.
         messages,
     };
+};
+
+pub const Reach = struct {
+    argument: u3,
+    by: enum { number, pidfd } = .number,
+    /// Argument with the signal: 0 only asks whether the process is there.
+    signal: u8 = Argument.none,
 };
 
 /// Where open's flags are.
@@ -205,6 +216,8 @@ pub const mmap_when: []const []const Condition = &.{
 };
 const executable_memory: []const []const Condition = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = prot_exec } }}};
 const onto_stdio: []const []const Condition = &.{&.{.{ .below = .{ .argument = 1, .limit = 3 } }}};
+const at_protected: []const []const Condition = &.{&.{.{ .protected = 0 }}};
+const limits_of_protected: []const []const Condition = &.{&.{ .{ .protected = 0 }, .{ .pointer = 2 } }};
 const fcntl_onto_stdio: []const []const Condition = &.{&.{
     .{ .one_of = .{ .argument = 1, .values = &.{ f_dupfd, f_dupfd_cloexec } } },
     .{ .below = .{ .argument = 2, .limit = 3 } },
@@ -228,15 +241,25 @@ pub const rows = [_]Row{
     .{ .name = "unshare", .special = .root },
     .{ .name = "setns", .special = .root, .arguments = &.{fd0} },
     .{ .name = "setsid" },
-    .{ .name = "ptrace", .special = .ptrace },
+    .{ .name = "ptrace", .special = .ptrace, .reaches = .{ .argument = 1 } },
     .{ .name = "prctl", .special = .prctl, .when = &.{&.{.{ .one_of = .{
         .argument = 0,
         .values = &.{ pr.set_dumpable, pr.set_name, pr.set_seccomp, pr.set_mm, pr.set_no_new_privs },
     } }}} },
     .{ .name = "seccomp", .special = .seccomp },
-    .{ .name = "process_vm_readv" },
-    .{ .name = "process_vm_writev" },
-    .{ .name = "pidfd_getfd", .arguments = &.{made} },
+    .{ .name = "process_vm_readv", .reaches = .{ .argument = 0 } },
+    .{ .name = "process_vm_writev", .reaches = .{ .argument = 0 } },
+    .{ .name = "pidfd_getfd", .reaches = .{ .argument = 0, .by = .pidfd }, .arguments = &.{made} },
+
+    // Signals are seen where they arrive; here only for the sake of those who must not get any.
+    .{ .name = "kill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
+    .{ .name = "tkill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
+    .{ .name = "rt_sigqueueinfo", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
+    .{ .name = "pidfd_send_signal", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .by = .pidfd, .signal = 1 } },
+    // A runtime wakes its own threads by these, often.
+    .{ .name = "tgkill", .event = .guard, .stops = .entry, .when = at_protected, .reaches = .{ .argument = 0, .signal = 2 } },
+    .{ .name = "rt_tgsigqueueinfo", .event = .guard, .stops = .entry, .when = at_protected, .reaches = .{ .argument = 0, .signal = 2 } },
+    .{ .name = "prlimit64", .event = .guard, .stops = .entry, .when = limits_of_protected, .reaches = .{ .argument = 0 } },
 
     // Names
     .{ .name = "rename", .arguments = &.{ arg(0, .new_name), arg(1, .new_file) } },
@@ -449,8 +472,11 @@ pub fn rowOf(of: abi.Abi, number: u64) ?*const Row {
     };
 }
 
+/// Processes that the build must not reach: tracer and front end.
+pub const Protected = [2]u32;
+
 /// What the filter decides, for arguments that it cannot see. Both words of a pointer count, except in 32-bit calls.
-pub fn holds(when: []const []const Condition, of: abi.Abi, arguments: *const [6]u64) bool {
+pub fn holds(when: []const []const Condition, of: abi.Abi, arguments: *const [6]u64, protected: Protected) bool {
     for (when) |all_of| {
         for (all_of) |condition| {
             const yes = switch (condition) {
@@ -459,6 +485,7 @@ pub fn holds(when: []const []const Condition, of: abi.Abi, arguments: *const [6]
                 .below => |limit| @as(u32, @truncate(arguments[limit.argument])) < limit.limit,
                 .one_of => |list| std.mem.findScalar(u32, list.values, @truncate(arguments[list.argument])) != null,
                 .pointer => |argument| if (of == .i386) @as(u32, @truncate(arguments[argument])) != 0 else arguments[argument] != 0,
+                .protected => |argument| std.mem.findScalar(u32, &protected, @truncate(arguments[argument])) != null,
             };
             if (!yes) break;
         } else return true;

@@ -83,7 +83,8 @@ pub const Call = struct {
     /// Of the file that is to be opened for writing.
     size_before: u64 = abi.size_unknown,
 
-    pub const AtExit = enum { nothing, open, record, guard };
+    /// `closing`: the call is our own, see inject.zig; its buffer has the thread's registers.
+    pub const AtExit = enum { nothing, open, record, guard, closing };
     pub const no_row = 0xff;
     pub const no_buffer = 0xffff_ffff;
 };

@@ -20,6 +20,7 @@ const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
 const stop_mod = @import("stop.zig");
+const seccomp = @import("seccomp.zig");
 const sys = @import("sys.zig");
 const status_file = @import("status.zig");
 const tracee = @import("tracee.zig");
@@ -87,6 +88,8 @@ pub const Tracer = struct {
     scratch: *Scratch,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
+    /// The command's filter, to be asked where the kernel does not.
+    filter: seccomp.Filter,
     /// The command's first image runs.
     command_running: bool = false,
     /// Some process may see other files under a path than we do.
@@ -130,7 +133,7 @@ pub const Tracer = struct {
             .descriptors = try .init(session, pidfd_getfd),
             .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
             .privileged = privileged,
-            .roots_differ = false,
+            .filter = seccomp.filterFor(.{ @intCast(session.tracer_pid), @intCast(session.front_pid) }),
         };
     }
 
@@ -339,6 +342,14 @@ pub const Tracer = struct {
             .event = event,
             .clone_flags = 0,
         }, &.{});
+    }
+
+    /// Whether a number means the tracer, the front end or a thread of it, for a tracee that counts processes as we do.
+    pub fn isOurs(tracer: *Tracer, thread: *const Thread, number: i32) bool {
+        const session = tracer.session;
+        if (number <= 0) return false;
+        const is_ours = number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number);
+        return is_ours and status_file.isSamePidNamespace(thread.tid);
     }
 
     /// A child that runs though no event announced it: CLONE_UNTRACED got past us.
