@@ -93,6 +93,16 @@ pub const audit = struct {
     pub const arm: u32 = 0x4000_0028;
 };
 
+/// The other direction, Linux 6.16; before it `error.BadAddress`, as for every request that does not exist.
+pub fn setCallInfo(tid: i32, info: *const CallInfo) Error!void {
+    _ = try request(0x4212, tid, @sizeOf(CallInfo), @intFromPtr(info)); // PTRACE_SET_SYSCALL_INFO
+}
+
+/// ESRCH from a kernel that has ptrace(2), before it asks for any permission.
+pub fn callOnNobody() linux.E {
+    return linux.errno(linux.ptrace(PTRACE.INTERRUPT, std.math.maxInt(i32), 0, 0, 0));
+}
+
 // ---------------------------------------------------------------------------------------------
 // Registers. The first two are used at a seccomp stop only: there the call has not begun, and a number of
 // -1 makes the kernel skip it and return what the result register holds (seccomp(2), SECCOMP_RET_TRACE).
