@@ -57,10 +57,15 @@ pub const Options = struct {
     protected: syscalls.Protected,
 };
 
+/// Without anybody to protect: to find out whether a filter can be installed.
+pub fn install(allow_without_no_new_privs: bool) Result {
+    return installFor(.{ .allow_without_no_new_privs = allow_without_no_new_privs, .protected = .{ 0, 0 } });
+}
+
 /// In the command, right before its first exec. CAP_SYS_ADMIN may install a filter without no_new_privs, and only
 /// then do sudo and its like work in the build. An unprivileged tracer loses nothing by no_new_privs: a traced exec
 /// gains no privilege anyway (ptrace(2)).
-pub fn install(options: Options) Result {
+pub fn installFor(options: Options) Result {
     const code = filterFor(options.protected);
     if (options.allow_without_no_new_privs) {
         const e = load(&code);
@@ -358,7 +363,7 @@ test "the odd ends" {
 test "the kernel takes it, and without a tracer what is watched does not exist" {
     const pid = try sys.fork();
     if (pid == 0) {
-        if (install(.{ .allow_without_no_new_privs = false, .protected = .{ 1, 2 } }) == .failed) sys.exit(10);
+        if (installFor(.{ .allow_without_no_new_privs = false, .protected = .{ 1, 2 } }) == .failed) sys.exit(10);
         // open, and a clone that asks to be untraced: ENOSYS. A plain call and a plain mmap work.
         if (linux.errno(linux.openat(linux.AT.FDCWD, "/", .{}, 0)) != .NOSYS) sys.exit(11);
         if (linux.errno(linux.clone2(linux.CLONE.UNTRACED, 0)) != .NOSYS) sys.exit(12);
