@@ -3,47 +3,21 @@
 // The rules stand in docs/command-run.md: readers get the content at their open, writers the content that they left.
 // What is long-lived and large is kept once: paths are interned, contents shared.
 import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
-import { type Content, type Contents, isKnown, isSameContent } from "./contents.ts";
+import { type Content, type Contents, isKnown } from "./contents.ts";
+import { addVersion, type FileFacts, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Inputs } from "./inputs.ts";
-import type { DigestSet, FileOps, OutputFile, TraceFiles, UnhashedReason } from "./observation.ts";
-import { type OpenForWriting, type Writer, WrittenFiles } from "./written-files.ts";
-
-/** What one process did with files: its part of a ProcessObservation. */
-export interface FileFacts {
-  openedFiles: Map<string, DigestSet>;
-  writtenDigests: Map<string, DigestSet>;
-  fileVersions: Map<string, DigestSet[]>;
-  unhashedOpens: { path: string; reason: UnhashedReason }[];
-  fileOps: FileOps;
-}
-
-interface ProcessFiles {
-  /**
-   * What its opens found, by the path it saw, in the order of the first opens. Nearly always one content: an array only
-   * where there were several, and where it was opened for writing only (then an empty one).
-   */
-  reads: Map<string, Content | Content[]>;
-  /** By the path at the first open for writing. */
-  writers: Map<string, Writer[]>;
-  root: string;
-  ops: FileOps | undefined;
-  parent: number;
-  /** Sequence number of its creation. */
-  created: number;
-  children: number[];
-  alive: boolean;
-}
+import type { OutputFile, TraceFiles } from "./observation.ts";
+import type { OpenForWriting } from "./written-file.ts";
+import { WrittenFiles } from "./written-files.ts";
 
 interface Label {
   path: string;
   processes: number;
 }
 
-/** Contents of one path in one process. Beyond it equal neighbours are folded; what is still more is a gap. */
-const versionsMax = 10_000;
 /** fileOps of the whole run. */
 const operationsMax = 4_000_000;
 
@@ -159,84 +133,9 @@ export class Files {
   takeFacts(serial: number): FileFacts {
     const process = this.#process(serial);
     this.#processes[serial] = undefined;
-    const facts: FileFacts = {
-      openedFiles: new Map(),
-      writtenDigests: new Map(),
-      fileVersions: new Map(),
-      unhashedOpens: [],
-      fileOps: process.ops ?? emptyFileOps(),
-    };
-    const written = this.#writtenByName(process, facts);
-    for (const [path, found] of process.reads) {
-      // Nearly all: one content, read only.
-      if (Array.isArray(found) || written.has(path) || process.writers.has(path)) this.#pathFacts(process, path, written, facts);
-      else this.#readFacts(path, found, facts);
-    }
-    for (const [path, contents] of written) if (!process.reads.has(path)) this.#versions(path, contents, facts);
+    const { facts, largestRead } = factsOf(process, this.#written.names);
+    if (largestRead && largestRead.bytes > (this.largestRead?.bytes ?? 0n)) this.largestRead = largestRead;
     return facts;
-  }
-
-  #readFacts(path: string, { digests, reason, size }: Content, facts: FileFacts): void {
-    facts.openedFiles.set(path, digests);
-    if (reason !== undefined) facts.unhashedOpens.push({ path, reason });
-    else if (size > (this.largestRead?.bytes ?? 0n)) this.largestRead = { path, bytes: size };
-  }
-
-  #pathFacts(process: ProcessFiles, path: string, written: Map<string, Content[]>, facts: FileFacts): void {
-    const reads = asList(process.reads.get(path));
-    const left = (process.writers.get(path) ?? []).map(writer => writer.left ?? this.#contents.unknown("gone"));
-    const all = [...reads, ...left];
-    // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
-    const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);
-    facts.openedFiles.set(path, first?.digests ?? {});
-    const reasons = new Set<UnhashedReason>();
-    for (const { reason } of all) {
-      if (reason === undefined || reasons.has(reason)) continue;
-      reasons.add(reason);
-      facts.unhashedOpens.push({ path, reason });
-    }
-    for (const { size, reason } of reads) {
-      if (reason === undefined && size > (this.largestRead?.bytes ?? 0n)) this.largestRead = { path, bytes: size };
-    }
-    this.#versions(path, [...reads, ...(written.get(path) ?? left)], facts);
-  }
-
-  #versions(path: string, contents: readonly Content[], facts: FileFacts): void {
-    const distinct: Content[] = [];
-    for (const content of contents) {
-      const last = distinct.at(-1);
-      if (isKnown(content) && !(last && isSameContent(last, content))) distinct.push(content);
-    }
-    if (distinct.length > 1)
-      facts.fileVersions.set(
-        path,
-        distinct.map(content => content.digests),
-      );
-  }
-
-  /** What the process left behind, by final names, and `fileOps.writes`. */
-  #writtenByName(process: ProcessFiles, facts: FileFacts): Map<string, Content[]> {
-    const byName = new Map<string, Content[]>();
-    const { names } = this.#written;
-    const writers = [...new Set([...process.writers.values()].flat())];
-    // Where two files have had the same name the one that has it now comes last.
-    writers.sort((a, b) => names.of(a.file).length - names.of(b.file).length || compare(a.timeNs, b.timeNs));
-    for (const { file, left, sizeBefore, timeNs: time } of writers) {
-      const current = names.of(file);
-      const finalNames = (current.length > 0 ? current : [names.last(file)]).map(name => belowRoot(name, process.root));
-      const grown = left && isKnown(left) ? left.size - sizeBefore : 0n;
-      facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(grown > 0n ? grown : 0n), time });
-      for (const name of finalNames) {
-        facts.writtenDigests.delete(name);
-        if (!left || !isKnown(left)) continue;
-        facts.writtenDigests.set(name, left.digests);
-        const contents = byName.get(name);
-        if (contents) contents.push(left);
-        else byName.set(name, [left]);
-      }
-    }
-    facts.fileOps.writes.sort((a, b) => compare(a.time, b.time));
-    return byName;
   }
 
   #opened(process: ProcessFiles, event: OpenEvent | InheritedEvent, label: Label, flags: number, nameless: boolean): void {
@@ -299,14 +198,9 @@ export class Files {
       label.processes++;
       return;
     }
-    if (!Array.isArray(known)) {
-      process.reads.set(path, [known, content]);
-      return;
-    }
-    if (known.at(-1) === content) return;
-    if (known.length >= versionsMax) foldVersions(known);
-    if (known.length >= versionsMax) this.#reportGap("limit", serial, `contents of ${path}`);
-    else known.push(content);
+    const contents = Array.isArray(known) ? known : [known];
+    if (contents !== known) process.reads.set(path, contents);
+    if (!addVersion(contents, content)) this.#reportGap("limit", serial, `contents of ${path}`);
   }
 
   /** A shared map that can be written: stores through it leave no trace in ctime. */
@@ -415,23 +309,4 @@ export class Files {
     for (const { path, processes: count } of this.#paths.values()) if (!most || count > most.count) most = { path, count };
     return most;
   }
-}
-
-const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
-
-function asList(contents: Content | Content[] | undefined): Content[] {
-  if (contents === undefined) return [];
-  return Array.isArray(contents) ? contents : [contents];
-}
-
-/** Equal neighbours say nothing new. Those whose digest is not there yet stay. */
-function foldVersions(contents: Content[]): void {
-  let kept = 0;
-  for (const content of contents) {
-    const last = kept > 0 ? contents[kept - 1] : undefined;
-    const settled = last && Object.keys(last.digests).length > 0 && Object.keys(content.digests).length > 0;
-    if (settled && isSameContent(last, content)) continue;
-    contents[kept++] = content;
-  }
-  contents.length = kept;
 }

@@ -14,102 +14,23 @@ import type { FileIdentity } from "../native/events.ts";
 import { unescapeText } from "../text.ts";
 import { type Content, type Contents, isKnown, pendingContent, settledAfterNs } from "./contents.ts";
 import type { DigestJob, DigestResult, FileState } from "./digest-file.ts";
-import { fileKey, isRemote } from "./file-types.ts";
+import { fileKey } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Names } from "./names-of-files.ts";
-
-/** One process and one file that it has opened for writing, or truncated. */
-export interface Writer {
-  readonly process: number;
-  readonly file: WrittenFile;
-  /** As it was called when this process first opened it. */
-  readonly path: string;
-  readonly timeNs: bigint;
-  readonly sizeBefore: bigint;
-  /** Sequence number of its first open: children created later have inherited the descriptor. */
-  readonly sequence: number;
-  kept: Kept | undefined;
-  /** What the process left behind; settled after `WrittenFiles.finish`. */
-  left: Content | undefined;
-}
-
-export interface WrittenFile {
-  readonly key: string;
-  readonly device: bigint;
-  readonly inode: bigint;
-  readonly remote: boolean;
-  size: bigint;
-  /** By process: one for each, however often and by whatever name it has opened the file. */
-  readonly writers: Map<number, Writer>;
-  /** Those whose last content is still to come. */
-  readonly live: Map<number, Writer>;
-  /** The newest content that a process has opened since the last open for writing. */
-  snapshot: Content | undefined;
-  early: Early | undefined;
-  /** Digests that a later writer may spoil, or has spoiled unknown to us. */
-  readonly underWay: Set<UnderWay>;
-  /** What its ended writers have left, until the next one comes: our digest may have read what that one wrote. */
-  readonly tentative: Set<Tentative>;
-  /** The process that opened it for writing last. */
-  lastWriter: number;
-}
-
-/** A descriptor of ours; closed when it is given up and nobody reads through it. */
-interface Kept {
-  readonly descriptor: number;
-  uses: number;
-  givenUp: boolean;
-}
-
-/** A digest before the writer's end. */
-interface Early {
-  readonly content: Content;
-  /** In this state the content has not changed since. Undefined: not known yet, or written within the clock's tick. */
-  state: FileState | undefined;
-  /** It is what counts, whatever comes of it. */
-  final: boolean;
-}
-
-interface UnderWay {
-  /** Opened by name: it may have been another file's by then. */
-  readonly byName: boolean;
-  /** The first one since the digest was asked for. */
-  takeover: Takeover | undefined;
-  /** The content that a process opened before that. */
-  seen: Content | undefined;
-}
-
-interface Tentative {
-  readonly byName: boolean;
-  readonly writer: Writer;
-  readonly content: Content;
-  readonly state: FileState;
-  seen: Content | undefined;
-}
-
-/** The file as another process found it when it opened it for writing, or what was left after its O_TRUNC. */
-interface Takeover {
-  truncated: boolean;
-  sizeBefore: bigint | undefined;
-  size: bigint;
-  mtimeNs: bigint;
-  ctimeNs: bigint;
-}
-
-export interface OpenForWriting {
-  sequence: number;
-  process: number;
-  timeNs: bigint;
-  file: FileIdentity;
-  path: string;
-  truncated: boolean;
-  /** Of the file that was there, before O_TRUNC. */
-  sizeBefore: bigint | undefined;
-  /** -1: none, the content is looked for by name at the end. */
-  held: number;
-  /** It has no name (O_TMPFILE, or removed while open). */
-  nameless: boolean;
-}
+import {
+  type Early,
+  isBefore,
+  type Kept,
+  keptOf,
+  newFile,
+  newWriter,
+  type OpenForWriting,
+  type Takeover,
+  type Tentative,
+  type UnderWay,
+  type Writer,
+  type WrittenFile,
+} from "./written-file.ts";
 
 type Done = (result: DigestResult, seen: Content | undefined) => void;
 
@@ -231,23 +152,9 @@ export class WrittenFiles {
     const key = fileKey(open.file);
     let file = this.#files.get(key);
     if (!file) {
-      const { device, inode, size } = open.file;
-      file = {
-        key,
-        device,
-        inode,
-        remote: isRemote(open.file),
-        size,
-        writers: new Map(),
-        live: new Map(),
-        snapshot: undefined,
-        early: undefined,
-        underWay: new Set(),
-        tentative: new Set(),
-        lastWriter: open.process,
-      };
+      file = newFile(open);
       this.#files.set(key, file);
-      this.#inodes.add(Number(inode));
+      this.#inodes.add(Number(file.inode));
     }
     file.size = open.file.size;
     return file;
@@ -406,23 +313,4 @@ export class WrittenFiles {
       done(spoiled ? { id: result.id, kind: "changed" } : result, digest.seen);
     });
   }
-}
-
-/** Whether what we have read is what was there when the next writer came. */
-function isBefore(state: FileState, takeover: Takeover): boolean {
-  const { truncated, sizeBefore, size, mtimeNs, ctimeNs } = takeover;
-  if (!truncated) return state.ctimeNs < ctimeNs || (state.size === size && state.mtimeNs === mtimeNs);
-  // While a file is being truncated fstat shows the new size and still the old times: ext4 sets them at the end (seen).
-  return state.ctimeNs < ctimeNs && (sizeBefore === undefined ? state.size !== size : state.size === sizeBefore);
-}
-
-/** For a writer that has none of its own (truncate by name). */
-function keptOf(file: WrittenFile): Kept | undefined {
-  for (const { kept } of file.live.values()) if (kept) return kept;
-  return undefined;
-}
-
-function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
-  const { process, path, timeNs, sequence } = open;
-  return { process, path, timeNs, sequence, sizeBefore: open.file.size, file, kept: undefined, left: undefined };
 }

@@ -1,0 +1,153 @@
+// What one process did with files, put together at the end: contents that were read and left, under the names that the
+// process saw and the names that files have at the end.
+import { type Content, isKnown, isSameContent } from "./contents.ts";
+import { emptyFileOps } from "./file-operations.ts";
+import { belowRoot } from "./file-types.ts";
+import type { Names } from "./names-of-files.ts";
+import type { DigestSet, FileOps, Outliers, UnhashedReason } from "./observation.ts";
+import type { Writer, WrittenFile } from "./written-file.ts";
+
+/** What one process did with files: its part of a ProcessObservation. */
+export interface FileFacts {
+  openedFiles: Map<string, DigestSet>;
+  writtenDigests: Map<string, DigestSet>;
+  fileVersions: Map<string, DigestSet[]>;
+  unhashedOpens: { path: string; reason: UnhashedReason }[];
+  fileOps: FileOps;
+}
+
+export interface ProcessFiles {
+  /**
+   * What its opens found, by the path it saw, in the order of the first opens. Nearly always one content: an array only
+   * where there were several, and where it was opened for writing only (then an empty one).
+   */
+  reads: Map<string, Content | Content[]>;
+  /** By the path at the first open for writing. */
+  writers: Map<string, Writer[]>;
+  root: string;
+  ops: FileOps | undefined;
+  parent: number;
+  /** Sequence number of its creation. */
+  created: number;
+  children: number[];
+  alive: boolean;
+}
+
+/** Contents of one path in one process. Beyond it equal neighbours are folded; what is still more is a gap. */
+const versionsMax = 10_000;
+
+/** False: there are too many, and this one is lost. */
+export function addVersion(contents: Content[], content: Content): boolean {
+  if (contents.at(-1) === content) return true;
+  if (contents.length >= versionsMax) foldVersions(contents);
+  if (contents.length >= versionsMax) return false;
+  contents.push(content);
+  return true;
+}
+
+/** Equal neighbours say nothing new. Those whose digest is not there yet stay. */
+function foldVersions(contents: Content[]): void {
+  let kept = 0;
+  for (const content of contents) {
+    const last = kept > 0 ? contents[kept - 1] : undefined;
+    const settled = last && Object.keys(last.digests).length > 0 && Object.keys(content.digests).length > 0;
+    if (settled && isSameContent(last, content)) continue;
+    contents[kept++] = content;
+  }
+  contents.length = kept;
+}
+
+interface Result {
+  facts: FileFacts;
+  largestRead: Outliers["largestRead"];
+}
+
+/** Only when all digests are there. */
+export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): Result {
+  const result: Result = {
+    facts: {
+      openedFiles: new Map(),
+      writtenDigests: new Map(),
+      fileVersions: new Map(),
+      unhashedOpens: [],
+      fileOps: process.ops ?? emptyFileOps(),
+    },
+    largestRead: undefined,
+  };
+  const { facts } = result;
+  const written = writtenByName(process, names, facts);
+  for (const [path, found] of process.reads) {
+    // Nearly all: one content, read only.
+    if (Array.isArray(found) || written.has(path) || process.writers.has(path)) pathFacts(process, path, written, result);
+    else readFacts(path, found, result);
+  }
+  for (const [path, contents] of written) if (!process.reads.has(path)) addVersions(path, contents, facts);
+  return result;
+}
+
+function readFacts(path: string, content: Content, result: Result): void {
+  const { facts } = result;
+  facts.openedFiles.set(path, content.digests);
+  if (content.reason !== undefined) facts.unhashedOpens.push({ path, reason: content.reason });
+  noteRead(path, content, result);
+}
+
+function noteRead(path: string, { reason, size }: Content, result: Result): void {
+  if (reason === undefined && size > (result.largestRead?.bytes ?? 0n)) result.largestRead = { path, bytes: size };
+}
+
+function pathFacts(process: ProcessFiles, path: string, written: Map<string, Content[]>, result: Result): void {
+  const { facts } = result;
+  const reads = asList(process.reads.get(path));
+  const left = (process.writers.get(path) ?? []).flatMap(writer => writer.left ?? []);
+  // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
+  const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);
+  facts.openedFiles.set(path, first?.digests ?? {});
+  for (const reason of new Set([...reads, ...left].flatMap(content => content.reason ?? []))) {
+    facts.unhashedOpens.push({ path, reason });
+  }
+  for (const content of reads) noteRead(path, content, result);
+  addVersions(path, [...reads, ...(written.get(path) ?? left)], facts);
+}
+
+function addVersions(path: string, contents: readonly Content[], facts: FileFacts): void {
+  const versions: DigestSet[] = [];
+  let last: Content | undefined;
+  for (const content of contents) {
+    if (!isKnown(content) || (last && isSameContent(last, content))) continue;
+    versions.push(content.digests);
+    last = content;
+  }
+  if (versions.length > 1) facts.fileVersions.set(path, versions);
+}
+
+/** What the process left behind, by final names; `writtenDigests` and `fileOps.writes`. */
+function writtenByName(process: ProcessFiles, names: Names<WrittenFile>, facts: FileFacts): Map<string, Content[]> {
+  const byName = new Map<string, Content[]>();
+  const writers = [...new Set([...process.writers.values()].flat())];
+  // Where two files have had the same name the one that has it now comes last.
+  writers.sort((a, b) => names.of(a.file).length - names.of(b.file).length || compare(a.timeNs, b.timeNs));
+  for (const { file, left, sizeBefore, timeNs: time } of writers) {
+    const current = names.of(file);
+    const finalNames = (current.length > 0 ? current : [names.last(file)]).map(name => belowRoot(name, process.root));
+    const grown = left && isKnown(left) ? left.size - sizeBefore : 0n;
+    facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(grown > 0n ? grown : 0n), time });
+    for (const name of finalNames) {
+      facts.writtenDigests.delete(name);
+      if (!left || !isKnown(left)) continue;
+      facts.writtenDigests.set(name, left.digests);
+      const contents = byName.get(name);
+      if (contents) contents.push(left);
+      else byName.set(name, [left]);
+    }
+  }
+  facts.fileOps.writes.sort((a, b) => compare(a.time, b.time));
+  return byName;
+}
+
+const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function asList(contents: Content | Content[] | undefined): Content[] {
+  if (contents === undefined) return [];
+  return Array.isArray(contents) ? contents : [contents];
+}
