@@ -14,6 +14,7 @@ import type {
   ProcessObservation,
   SyscallEvent,
   TraceObservation,
+  UndeclaredInputs,
 } from "../trace/observation.ts";
 import type { Attestor, AttestorOptions } from "./attestor.ts";
 import { recordedVariables } from "./environment.ts";
@@ -53,6 +54,7 @@ export function commandRunPredicate(observation: Observation, options: AttestorO
     interrupted: observation.interrupted,
     processes,
     completeness: trace && completenessJson(trace.completeness),
+    undeclared: trace?.undeclared && undeclaredJson(trace.undeclared),
   });
 }
 
@@ -121,6 +123,7 @@ function summaryJson(observation: Observation, redactions: number): JsonObject {
     diagnostics: nonZero(trace?.diagnostics ?? {}),
     redactions: redactions === 0 ? undefined : redactions,
     failedOpens: trace?.failedOpens,
+    undeclaredInputs: trace?.undeclared?.counts,
   });
 }
 
@@ -257,4 +260,19 @@ function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
     })),
     tracer: { mode, kernel, privileged, features, ignoredSyscalls },
   };
+}
+
+/** Of docs/undeclared.md: what is vouched for as packages with a count, what is not file by file. */
+function undeclaredJson({ packages, files, unlistedPackages, unlistedFiles, notes }: UndeclaredInputs): JsonObject {
+  return omitUndefined({
+    packages: packages.map(({ kind, by, source, package: name, version, match, files: count }) =>
+      omitUndefined({ kind, by, source, package: name, version, match, files: count }),
+    ),
+    files: files.map(({ path, kind, by, source, package: name, version, note }) =>
+      omitUndefined({ path, kind, by, source, package: name, version, note }),
+    ),
+    unlistedPackages: unlistedPackages === 0 ? undefined : unlistedPackages,
+    unlistedFiles: unlistedFiles === 0 ? undefined : unlistedFiles,
+    notes: listJson(notes, note => note),
+  });
 }

@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly captureLimit: number;
   readonly json: boolean;
   readonly allowIoUring: boolean;
+  /** Find out who vouches for what the build takes from outside. */
+  readonly vouch: boolean;
   readonly variables: { add: readonly string[]; allow: readonly string[]; disableDefaults: boolean; remove: boolean };
   readonly warnings: readonly string[];
 }
@@ -80,6 +82,11 @@ export const runOptions: readonly Option[] = [
     kind: "boolean",
     help: "let the command use io_uring, which cannot be watched: the record is then incomplete",
   },
+  {
+    long: "no-vouch",
+    kind: "boolean",
+    help: "with --trace: do not look up who vouches for the files that the command reads",
+  },
   { long: "env-add-sensitive-key", kind: "strings", value: "GLOB", help: "hide the values of further environment variables" },
   { long: "env-allow-sensitive-key", kind: "strings", value: "NAME", help: "show a variable that would be hidden" },
   { long: "env-disable-default-sensitive-vars", kind: "boolean", help: "hide only what --env-add-sensitive-key names" },
@@ -122,6 +129,7 @@ const schema = z.object({
   "capture-limit": z.string().default("64MiB").transform(parseSize),
   json: flag,
   "allow-io-uring": flag,
+  "no-vouch": flag,
   "env-add-sensitive-key": list,
   "env-allow-sensitive-key": list,
   "env-disable-default-sensitive-vars": flag,
@@ -152,6 +160,7 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     captureLimit: values["capture-limit"],
     json: values.json,
     allowIoUring: values["allow-io-uring"],
+    vouch: !values["no-vouch"],
     variables: {
       add: values["env-add-sensitive-key"] ?? [],
       allow: values["env-allow-sensitive-key"] ?? [],

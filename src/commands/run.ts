@@ -14,6 +14,7 @@ import type { Observation } from "../trace/observation.ts";
 import { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
 import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
+import { judgeFiles, readInputsBefore } from "./run-inputs.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import { attestAll, hasMatchableSubject, type SignedRecord, signRecord, writeRecord } from "./run-record.ts";
@@ -90,6 +91,7 @@ function cancelPrepared(): void {
 /** Runs the command to the end of its last process. */
 async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
   const { options } = plan;
+  const inputsBefore = options.trace && options.vouch ? readInputsBefore(before.root) : undefined;
   const trace = options.trace
     ? new Trace({
         hashes: options.hashes,
@@ -112,9 +114,14 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     allowIoUring: options.allowIoUring,
   });
   const outcome = await session.run(event => trace?.onEvent(event));
+  const environment = session.environment.filter(entry => !isWithheldVariable(entry));
+  const traced = await trace?.finish(outcome);
+  if (trace && traced) {
+    await judgeFiles(traced, trace.files, { workingDirectory: before.directory, environment, before: inputsBefore });
+  }
   return {
     argv: session.argv.slice(plan.argvIndex),
-    environment: session.environment.filter(entry => !isWithheldVariable(entry)),
+    environment,
     workingDirectory: before.directory,
     startTime: outcome.startTime,
     endTime: outcome.endTime,
@@ -124,7 +131,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     stdout: outcome.stdout,
     stderr: outcome.stderr,
     survivorsKilled: outcome.survivorsKilled,
-    ...(trace === undefined ? {} : { trace: await trace.finish(outcome) }),
+    ...(traced === undefined ? {} : { trace: traced }),
   };
 }
 

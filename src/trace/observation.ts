@@ -47,6 +47,8 @@ export interface TraceObservation {
   /** Counts of what is worth a look, by the names of wire-formats 3.4. */
   diagnostics: Record<string, number>;
   failedOpens: number;
+  /** Left out where nobody asked. */
+  undeclared?: UndeclaredInputs;
 }
 
 /** The extremes of a run. */
@@ -202,4 +204,42 @@ export interface OutputFile {
 export interface TraceFiles {
   inputs: readonly InputFile[];
   outputs: readonly OutputFile[];
+}
+
+/** Who vouches for what the build took from outside; see docs/undeclared.md. Every input counts once. */
+export interface UndeclaredInputs {
+  counts: { total: number; git: number; lockfile: number; system: number; nobody: number; differs: number };
+  /** What the vouched inputs belong to. */
+  packages: VouchedPackage[];
+  /** Those that nobody vouches for, or that differ from what somebody does; sorted by path. */
+  files: UndeclaredFile[];
+  /** How many packages and files are too many to be listed. */
+  unlistedPackages: number;
+  unlistedFiles: number;
+  /** Sources that were not read or not believed. */
+  notes: readonly string[];
+}
+
+export interface VouchedPackage {
+  kind: "git" | "lockfile" | "system";
+  /** `git`, `npm`, `cargo`, `golang`, `pypi`, `dpkg`, `apk`, `rpm` */
+  by: string;
+  /** The file that says so. */
+  source: string;
+  package: string;
+  version?: string;
+  /** `digest`: the very content; `owner`: only that the file belongs to the package. */
+  match: "digest" | "owner";
+  files: number;
+}
+
+export interface UndeclaredFile {
+  path: string;
+  kind: "nobody" | "differs";
+  by?: string;
+  source?: string;
+  package?: string;
+  version?: string;
+  /** Why a package that it belongs to does not vouch for it. */
+  note?: string;
 }

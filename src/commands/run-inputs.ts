@@ -1,0 +1,59 @@
+// After a traced build: what class its files have, and who vouches for what it took from outside.
+import { type DigestAnswer, type DigestFiles, findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
+import { compileGlobs } from "../glob.ts";
+import { escapeBytes } from "../text.ts";
+import { cachePatterns, cachePatternsOf } from "../trace/cache-patterns.ts";
+import { classify, classTotals } from "../trace/classes.ts";
+import { Digester } from "../trace/digester.ts";
+import type { TraceFiles, TraceObservation } from "../trace/observation.ts";
+
+export interface InputOptions {
+  /** Absolute, escaped. */
+  readonly workingDirectory: string;
+  /** Of the command. */
+  readonly environment: readonly Uint8Array[];
+  /** Undefined: nobody is asked to vouch. */
+  readonly before: InputsBefore | undefined;
+}
+
+export { type InputsBefore, readInputsBefore };
+
+/** Adds to the observation what can be said of its files as a whole. */
+export async function judgeFiles(trace: TraceObservation, files: TraceFiles, options: InputOptions): Promise<void> {
+  const variables = variablesOf(options.environment);
+  const isCache = compileGlobs([...cachePatterns, ...cachePatternsOf(variables)]);
+  Object.assign(trace.totals, classTotals(classify(files, { workingDirectory: options.workingDirectory, isCache })));
+  if (options.before === undefined) return;
+  trace.undeclared = await findUndeclared(files, {
+    before: options.before,
+    roots: ["/", ...trace.processes.flatMap(({ root }) => root ?? [])],
+    processes: trace.processes.length,
+    digest: digestFiles,
+    goModuleCache: variables.get("GOMODCACHE"),
+  });
+}
+
+function variablesOf(environment: readonly Uint8Array[]): Map<string, string> {
+  return new Map(
+    environment.map(entry => {
+      const text = escapeBytes(entry);
+      const equals = text.indexOf("=");
+      return [text.slice(0, Math.max(equals, 0)), text.slice(equals + 1)];
+    }),
+  );
+}
+
+/** By the threads that digest during the build, started anew: only what is there under its name with the same inode. */
+const digestFiles: DigestFiles = async orders => {
+  using digester = new Digester({ hashes: ["sha256"] });
+  const answers: (DigestAnswer | undefined)[] = orders.map(() => undefined);
+  for (const [index, { path, device, inode, bytes, remote, hashes }] of orders.entries()) {
+    digester.digest({ descriptor: -1, path, device, inode, hashes }, { bytes, remote }, result => {
+      // A git object's name comes as gitoid:blob:sha1:HEX.
+      if (result.kind !== "digest") return;
+      answers[index] = { values: result.values.map(value => value.slice(value.lastIndexOf(":") + 1)), state: result.state };
+    });
+  }
+  await digester.idle();
+  return answers;
+};
