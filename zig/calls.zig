@@ -193,18 +193,22 @@ fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) sys.
         return if (e == error.TraceeGone) e else {};
     };
     if (given.bytes.len == 0) return;
-    const place: paths.Place = .{
-        .owner = tracer.owner(thread),
-        .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(call.arguments[directory]))),
-        .roots_differ = tracer.roots_differ,
-    };
-    const descriptor = paths.openInPlace(place, given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
+    const descriptor = paths.openInPlace(placeOf(tracer, thread, directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
     defer sys.close(descriptor);
     const file = tracer.descriptors.identify(descriptor) catch return;
     if (!descriptors_mod.isRegular(file.mode)) return;
     call.size_before = file.size;
     if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
     tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
+}
+
+/// Where a path argument starts; `directory` is the argument with the descriptor, if there is one.
+fn placeOf(tracer: *Tracer, thread: *Thread, directory: u8) paths.Place {
+    return .{
+        .owner = tracer.owner(thread),
+        .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(thread.call.arguments[directory]))),
+        .roots_differ = tracer.roots_differ,
+    };
 }
 
 fn openDirectory(row: *const Row) u8 {
@@ -459,10 +463,7 @@ fn finishOpen(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
             tracer.gap(thread, .tracee_gone, call.number, "");
             return e;
         }
-        // Another thread has closed it, or nobody may look.
-        tracer.gap(thread, .unreadable_descriptor, @intCast(number), "");
-        _ = recordOpen(tracer, thread, &fixed, argument, argument, records.bit(.unresolved));
-        return;
+        return recordUnidentified(tracer, thread, &fixed, argument, e);
     };
     defer taken.close();
     fixed.file = tracer.descriptors.identify(taken.descriptor) catch .{};
@@ -541,6 +542,20 @@ fn recordOpen(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const 
     fixed.root_length = @intCast(root.len);
     fixed.path_length = @intCast(path.len);
     return tracer.records.emit(.open, tracer.who(thread), flags | thread.call.flags, fixed.*, &.{ root, path, argument });
+}
+
+/// Another thread has closed it, or nobody may look at this process.
+fn recordUnidentified(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, argument: []const u8, e: sys.Error) void {
+    const call = &thread.call;
+    if (e == error.Denied) reportUnreadable(tracer, thread) else tracer.gap(thread, .unreadable_descriptor, @intCast(fixed.descriptor), "");
+    if (argument.len == 0) {
+        call.flags |= records.bit(.unreadable);
+        return record(tracer, thread, fixed.descriptor, &.{});
+    }
+    const row = &syscalls.rows[call.row];
+    var buffer: [paths.max]u8 = undefined;
+    const resolved = paths.resolve(&tracer.descriptors, placeOf(tracer, thread, openDirectory(row)), argument, .file, &buffer);
+    _ = recordOpen(tracer, thread, fixed, resolved.path, argument, records.bit(.unresolved));
 }
 
 /// Only of an open that succeeded: half of all opens look for what is not there.

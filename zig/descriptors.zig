@@ -103,6 +103,15 @@ pub const Descriptors = struct {
     // Taking
 
     pub fn take(descriptors: *Descriptors, owner: Owner, number: i32) sys.Error!Taken {
+        while (true) {
+            return descriptors.takeNow(owner, number) catch |e| {
+                if (e == error.OutOfDescriptors and descriptors.waitForRelease()) continue;
+                return e;
+            };
+        }
+    }
+
+    fn takeNow(descriptors: *Descriptors, owner: Owner, number: i32) sys.Error!Taken {
         if (number < 0) return error.BadDescriptor;
         // A thread can have a descriptor table of its own; its leader's pidfd would show the leader's.
         if (descriptors.pidfd_getfd_works and owner.tid == owner.pid) {
@@ -190,9 +199,14 @@ pub const Descriptors = struct {
         } else if (descriptors.known.find(file)) |sequence| {
             return .{ .not_held = .known_content, .content = sequence };
         }
-        const copy = switch (reopen(taken)) {
-            .descriptor => |number| number,
-            .failed => |e| return .{ .not_held = .unreadable, .errno = sys.errnoNumber(e) },
+        const copy = while (true) {
+            switch (reopen(taken)) {
+                .descriptor => |number| break number,
+                .failed => |e| {
+                    if ((e == .MFILE or e == .NFILE) and descriptors.waitForRelease()) continue;
+                    return .{ .not_held = .unreadable, .errno = sys.errnoNumber(e) };
+                },
+            }
         };
         const may_stand = !options.for_writing and descriptors.known.mayStand(.{
             .file = file,
@@ -202,6 +216,16 @@ pub const Descriptors = struct {
         descriptors.session.countHandedOver();
         descriptors.note(copy, if (options.for_writing) .{} else .{ .device = file.device, .inode = file.inode });
         return .{ .descriptor = copy, .may_stand = may_stand };
+    }
+
+    /// The table is full, of what the front end has yet to close or of what it has opened itself. False: nothing will be closed.
+    fn waitForRelease(descriptors: *Descriptors) bool {
+        const control = descriptors.session.control;
+        const released = @atomicLoad(u32, &control.descriptors_released, .acquire); // pairs with countReleased
+        if (control.descriptors_handed == released or descriptors.session.killRequested()) return false;
+        descriptors.session.wakeFrontEnd();
+        sys.futexWait(&control.descriptors_released, released, 100);
+        return true;
     }
 
     /// A writer's takes the place of a reader's that had its number: it is kept until the writer's end, and must not hold up others.
@@ -443,6 +467,20 @@ test "both ways of taking: the same identity and name, nothing blocks" {
     var descriptors = try Descriptors.init(&session, true);
     defer descriptors.deinit();
     try testing.expectError(error.TraceeGone, descriptors.take(nobody, 1));
+}
+
+test "a full table is waited for while the front end has something to close" {
+    var control: abi.Control = .{};
+    var session: Session = undefined;
+    session.control = &control;
+    session.descriptors = .{};
+    var descriptors = try Descriptors.init(&session, true);
+    defer descriptors.deinit();
+    try testing.expect(!descriptors.waitForRelease());
+    control.descriptors_handed = 3;
+    try testing.expect(descriptors.waitForRelease());
+    control.descriptors_released = 3;
+    try testing.expect(!descriptors.waitForRelease());
 }
 
 test "proc and its like are not handed over" {

@@ -75,6 +75,8 @@ const tick_ms = 50;
 const parked_ns = 100 * std.time.ns_per_ms;
 /// As above, if its parent is alive: a creator that passed its own parent on (CLONE_PARENT) and died.
 const parked_long_ns = 2 * std.time.ns_per_s;
+/// After that it is our children who are killed, not those we know of.
+const killing_max_ns = 2 * std.time.ns_per_s;
 /// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
 const delay_tick_ms = 1;
 const delay_max_ns = 5 * std.time.ns_per_s;
@@ -99,6 +101,7 @@ pub const Tracer = struct {
     /// When those that outlive the command are killed.
     deadline_ns: ?u64 = null,
     killing: bool = false,
+    killing_since_ns: u64 = 0,
     /// Interval of the ticks; 0: none.
     ticking_ms: u32 = 0,
 
@@ -192,7 +195,7 @@ pub const Tracer = struct {
             tracer.attend();
             const waited = sys.wait(-1, sys.wait_all) catch |e| switch (e) {
                 error.Interrupted => continue,
-                error.NoChild => return, // no tracee is left, nor anything else below us
+                error.NoChild => return tracer.endAll(), // no tracee is left, nor anything else below us
                 else => {
                     tracer.session.setError(.wait, 0);
                     tracer.killAll();
@@ -212,6 +215,13 @@ pub const Tracer = struct {
                     tracer.killAll();
                 },
             };
+        }
+    }
+
+    /// Nothing is alive. Whose death came before it was announced, and was forgotten in a storm of them, ends here.
+    fn endAll(tracer: *Tracer) void {
+        for (tracer.tracees.all()) |*thread| {
+            if (thread.state == .expected or thread.state == .running) tracer.endThread(thread, @backingInt(linux.SIG.KILL));
         }
     }
 
@@ -507,12 +517,15 @@ pub const Tracer = struct {
 
     /// Again at every tick until nothing is left: a child can appear while its parent dies.
     fn killAll(tracer: *Tracer) void {
+        const now = sys.nowNs();
+        if (!tracer.killing) tracer.killing_since_ns = now;
         tracer.killing = true;
         tracer.keepTicking(tick_ms);
         for (tracer.tracees.all()) |*thread| {
             if (thread.state != .free and thread.state != .dead) sys.kill(thread.tid, .KILL) catch {};
         }
         // What escaped being traced and lost its parent is our child all the same.
-        if (tracer.tracees.thread_count == 0) _ = children.killUntilNone(.{ .reap_all = true });
+        const nothing_known = tracer.tracees.thread_count == 0 or now - tracer.killing_since_ns > killing_max_ns;
+        if (nothing_known) _ = children.killUntilNone(.{ .reap_all = true });
     }
 };
