@@ -175,12 +175,12 @@ fn alone(probe: Probe) i64 {
     if (child == 0) {
         dieWith(parent);
         exitWith(switch (probe) {
-            .filter_plain => switch (install(.{ .no_new_privs = false })) {
+            .filter_plain => switch (seccomp.install(true)) {
                 .without_no_new_privs => .SUCCESS,
                 .with_no_new_privs => .ACCES, // what the kernel said to the first try
                 .failed => |e| e,
             },
-            .filter_no_new_privs => switch (install(.{ .no_new_privs = true })) {
+            .filter_no_new_privs => switch (seccomp.install(false)) {
                 .without_no_new_privs, .with_no_new_privs => .SUCCESS,
                 .failed => |e| e,
             },
@@ -189,11 +189,6 @@ fn alone(probe: Probe) i64 {
         });
     }
     return exitOf(child);
-}
-
-/// Ours, with nobody to protect: there is no process 0.
-fn install(options: struct { no_new_privs: bool }) seccomp.Result {
-    return seccomp.install(.{ .allow_without_no_new_privs = !options.no_new_privs, .protected = .{ 0, 0 } });
 }
 
 /// errnos fit into an exit status.
@@ -315,7 +310,7 @@ fn tracee(shared: *Shared, parent: i32) noreturn {
     @atomicStore(u32, &shared.ready, 1, .release); // pairs with makeTracee's load
     sys.futexWake(&shared.ready);
     while (@atomicLoad(u32, &shared.go, .acquire) == 0) sys.futexWait(&shared.go, 0, null);
-    switch (install(.{ .no_new_privs = false })) {
+    switch (seccomp.install(true)) {
         .without_no_new_privs, .with_no_new_privs => {},
         .failed => |e| exitWith(e),
     }
