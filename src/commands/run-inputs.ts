@@ -1,5 +1,5 @@
 // After a traced build: what class its files have, and who vouches for what it took from outside.
-import { type DigestAnswer, type DigestFiles, findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
+import { type DigestAnswer, type DigestOrder, findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
 import { compileGlobs } from "../glob.ts";
 import { escapeBytes } from "../text.ts";
 import { cachePatterns, cachePatternsOf } from "../trace/cache-patterns.ts";
@@ -24,11 +24,14 @@ export async function judgeFiles(trace: TraceObservation, files: TraceFiles, opt
   const isCache = compileGlobs([...cachePatterns, ...cachePatternsOf(variables)]);
   Object.assign(trace.totals, classTotals(classify(files, { workingDirectory: options.workingDirectory, isCache })));
   if (options.before === undefined) return;
+  using digester = new Digester({ hashes: ["sha256"] });
+  // Threads take a while to start: they do it while the databases are read.
+  digester.digest({ descriptor: -1, path: Buffer.from("/"), device: 0n, inode: 0n }, { bytes: 0, remote: false }, () => {});
   trace.undeclared = await findUndeclared(files, {
     before: options.before,
     roots: ["/", ...trace.processes.flatMap(({ root }) => root ?? [])],
     processes: trace.processes.length,
-    digest: digestFiles,
+    digest: orders => digestFiles(digester, orders),
     goModuleCache: variables.get("GOMODCACHE"),
   });
 }
@@ -43,9 +46,8 @@ function variablesOf(environment: readonly Uint8Array[]): Map<string, string> {
   );
 }
 
-/** By the threads that digest during the build, started anew: only what is there under its name with the same inode. */
-const digestFiles: DigestFiles = async orders => {
-  using digester = new Digester({ hashes: ["sha256"] });
+/** Only what is there under its name with the same inode. */
+async function digestFiles(digester: Digester, orders: readonly DigestOrder[]): Promise<(DigestAnswer | undefined)[]> {
   const answers: (DigestAnswer | undefined)[] = orders.map(() => undefined);
   for (const [index, { path, device, inode, bytes, remote, hashes }] of orders.entries()) {
     digester.digest({ descriptor: -1, path, device, inode, hashes }, { bytes, remote }, result => {
@@ -56,4 +58,4 @@ const digestFiles: DigestFiles = async orders => {
   }
   await digester.idle();
   return answers;
-};
+}

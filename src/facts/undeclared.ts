@@ -54,8 +54,8 @@ export type DigestFiles = (orders: readonly DigestOrder[]) => Promise<(DigestAns
  * that this takes a small part of the build's own time. The files that changed last come first: what was tampered with
  * is younger than its package. What is beyond has an owner, and that is what is said of it.
  */
-const comparedBytes = 64 << 20;
-const comparedBytesPerProcess = 1 << 20;
+const comparedBytes = 16 << 20;
+const comparedBytesPerProcess = 256 << 10;
 /** Of the repository's files, which only their content vouches for. */
 const repositoryBytesMax = 16 * 2 ** 30;
 

@@ -9,6 +9,7 @@
 import type { Sources } from "./sources.ts";
 import { mergedAliases } from "./system-root.ts";
 import { type Candidate, type Claim, joined, shownName, type Voucher } from "./voucher.ts";
+import { WantedLines } from "./wanted-lines.ts";
 
 const statusBytesMax = 128 << 20;
 const listBytesMax = 64 << 20;
@@ -32,6 +33,18 @@ interface Owned {
   readonly path: string;
 }
 
+interface Lists {
+  readonly lists: readonly { owner: string; source: string }[];
+  /** Whether names begin with a slash. */
+  readonly listsSlash: boolean;
+  /** What stands before the name in each line. */
+  readonly skip: number;
+}
+
+const sumsEnding = ".md5sums";
+/** `MD5  NAME` */
+const sumLength = 34;
+
 export class DpkgVoucher implements Voucher {
   readonly name = "dpkg";
   readonly kind = "system";
@@ -49,13 +62,14 @@ export class DpkgVoucher implements Voucher {
     const wanted = this.#wanted(files);
     const owned = new Map<string, Owned[]>();
     const found = new Set<number>();
-    const listed = this.#lists();
-    for (const { owner, source, strip } of listed) {
+    const { lists, listsSlash, skip } = this.#lists();
+    const lines = new WantedLines(listsSlash ? wanted : new Map([...wanted].map(([path, entry]) => [path.slice(1), entry])));
+    for (const { owner, source } of lists) {
       const bytes = this.#sources.read(source, listBytesMax);
       if (bytes === undefined) continue;
       const bare = owner.replace(/:.*$/, "");
-      for (const line of bytes.toString("latin1").split("\n")) {
-        const path = strip === 0 ? line : `/${line.slice(strip)}`;
+      lines.find(bytes.toString("latin1"), skip, line => {
+        const path = listsSlash ? line : `/${line}`;
         for (const { index, only, except } of wanted.get(path) ?? []) {
           if (found.has(index) || except === bare || (only !== undefined && only !== bare)) continue;
           found.add(index);
@@ -63,7 +77,7 @@ export class DpkgVoucher implements Voucher {
           if (known) known.push({ index, path });
           else owned.set(owner, [{ index, path }]);
         }
-      }
+      });
     }
     if (owned.size === 0) return;
     const status = this.#status(new Set(owned.keys()));
@@ -127,27 +141,21 @@ export class DpkgVoucher implements Voucher {
     return { from, to };
   }
 
-  #lists(): { owner: string; source: string; strip: number }[] {
-    const info = joined(this.#database, "info");
-    const names = this.#sources.list(info, packagesMax * 8).filter(name => name.endsWith(".list"));
-    if (names.length > 0) {
-      return names.map(name => ({ owner: name.slice(0, -".list".length), source: joined(info, name), strip: 0 }));
-    }
-    const images = joined(this.#database, "status.d");
-    // `md5  path`
-    const strip = 34;
-    return this.#sources
-      .list(images, packagesMax)
-      .filter(name => name.endsWith(".md5sums"))
-      .map(name => ({ owner: name.slice(0, -".md5sums".length), source: joined(images, name), strip }));
+  #lists(): Lists {
+    const [info, images] = [joined(this.#database, "info"), joined(this.#database, "status.d")];
+    const ending = ".list";
+    const names = this.#sources.list(info, packagesMax * 8).filter(name => name.endsWith(ending));
+    if (names.length > 0) return { lists: listsOf(info, names, ending), listsSlash: true, skip: 0 };
+    const sums = this.#sources.list(images, packagesMax).filter(name => name.endsWith(sumsEnding));
+    return { lists: listsOf(images, sums, sumsEnding), listsSlash: false, skip: sumLength };
   }
 
   #md5sums(owner: string, wanted: ReadonlySet<string>): Map<string, string> {
     const found = new Map<string, string>();
     for (const directory of ["info", "status.d"]) {
-      const bytes = this.#sources.read(joined(this.#database, `${directory}/${owner}.md5sums`), listBytesMax);
+      const bytes = this.#sources.read(joined(this.#database, `${directory}/${owner}${sumsEnding}`), listBytesMax);
       for (const line of bytes?.toString("latin1").split("\n") ?? []) {
-        const path = `/${line.slice(34).replace(/^\.?\//, "")}`;
+        const path = `/${line.slice(sumLength).replace(/^\.?\//, "")}`;
         const md5 = line.slice(0, 32);
         if (wanted.has(path) && /^[0-9a-f]{32}$/.test(md5)) found.set(path, md5);
       }
@@ -167,6 +175,10 @@ export class DpkgVoucher implements Voucher {
     }
     return found;
   }
+}
+
+function listsOf(directory: string, names: readonly string[], ending: string): { owner: string; source: string }[] {
+  return names.map(name => ({ owner: name.slice(0, -ending.length), source: joined(directory, name) }));
 }
 
 function addPackage(paragraph: string, owners: ReadonlySet<string>, found: Map<string, InstalledPackage>): void {
