@@ -26,15 +26,23 @@ fn roleOf(signal: linux.SIG) Role {
     };
 }
 
-/// A sender that signals us and then our process group (timeout(1) does) means one signal.
-const same_signal_ns = 2 * std.time.ns_per_ms;
+/// A sender that signals us and then our process group (timeout(1) does) means one signal. Generous, since on a loaded
+/// machine the two can be far apart; a second signal that somebody means comes later, or from another process.
+const same_signal_ms = 100;
 
 var session: ?*Session = null;
 var command_pidfd: i32 = -1;
 var window: i32 = -1;
-/// When, by whom and which: the last interrupt, packed into one word for the handlers in several threads.
-var last_interrupt_ns: u64 = 0;
-var last_interrupt: u64 = 0;
+/// The last interrupt: one word, since two handlers can run at the same time in two threads.
+var last_interrupt: u64 = @bitCast(Interrupt{});
+
+const Interrupt = packed struct(u64) {
+    signal: u8 = 0,
+    /// Process numbers have 22 bits (PID_MAX_LIMIT).
+    sender: u24 = 0,
+    /// Milliseconds of the monotonic clock, wrapping.
+    at: u32 = 0,
+};
 var former: [handled.len]linux.Sigaction = undefined;
 
 /// Dispositions that the process was started with: read before Bun changes any.
@@ -94,11 +102,13 @@ fn onSignal(signal: linux.SIG, info: *const linux.siginfo_t, _: ?*anyopaque) cal
 }
 
 fn isRepetition(signal: linux.SIG, sender: u32) bool {
-    const now = sys.nowNs();
-    const what = @as(u64, sender) << 32 | @backingInt(signal);
-    const before = @atomicRmw(u64, &last_interrupt, .Xchg, what, .acq_rel);
-    const before_ns = @atomicRmw(u64, &last_interrupt_ns, .Xchg, now, .acq_rel);
-    return before == what and now -% before_ns < same_signal_ns;
+    const now: Interrupt = .{
+        .signal = @intCast(@backingInt(signal)),
+        .sender = @truncate(sender),
+        .at = @truncate(sys.nowNs() / std.time.ns_per_ms),
+    };
+    const before: Interrupt = @bitCast(@atomicRmw(u64, &last_interrupt, .Xchg, @as(u64, @bitCast(now)), .acq_rel));
+    return before.signal == now.signal and before.sender == now.sender and now.at -% before.at < same_signal_ms;
 }
 
 /// With the tracer die its tracees (PTRACE_O_EXITKILL); what is not traced becomes our child, and the
