@@ -1,7 +1,7 @@
 // What `cilock run` tells the person afterwards, as text on stderr or as JSON. Pure: a report goes in, text comes out.
 import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
-import type { Completeness, Gap, NetworkConnection, TraceObservation, Verdict } from "../trace/observation.ts";
+import type { Completeness, Gap, NetworkConnection, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
 import { printable, shellWord } from "./printable.ts";
 
 export interface RunReport {
@@ -66,6 +66,7 @@ function traceRows(trace: TraceObservation, painted: (text: string, style: Style
     ["programs", listText(programs, programsShown)],
     ["files", `${opened} opened, ${written} written`],
   ];
+  if (trace.undeclared !== undefined) rows.push(["inputs", inputsText(trace.undeclared.counts)]);
   if (endpoints.length > 0) rows.push(["network", listText(endpoints, endpointsShown)]);
   const { verdict, gaps } = trace.completeness;
   rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.map(gapText)]);
@@ -93,6 +94,7 @@ export function summaryJson(report: RunReport): JsonObject {
     programs: trace === undefined ? undefined : programNames(trace),
     filesOpened: files?.opened,
     filesWritten: files?.written,
+    undeclaredInputs: trace?.undeclared?.counts,
     endpoints: trace === undefined ? undefined : endpointNames(trace),
     completeness: trace === undefined ? undefined : completenessJson(trace.completeness),
     outfile: record.path,
@@ -130,6 +132,19 @@ function countFiles(trace: TraceObservation): { opened: number; written: number 
     for (const path of process.writtenDigests.keys()) written.add(path);
   }
   return { opened: opened.size, written: written.size };
+}
+
+/** Who vouches for what the build took from outside; what nobody does comes last, where the eye looks for it. */
+export function inputsText({ total, git, lockfile, system, nobody, differs }: UndeclaredInputs["counts"]): string {
+  const parts: [number, string][] = [
+    [git, "git"],
+    [lockfile, "lock files"],
+    [system, "system packages"],
+    [nobody, "nobody vouches for"],
+    [differs, "differ from what is declared"],
+  ];
+  const named = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
+  return named.length === 0 ? "none" : `${total}: ${named.join(", ")}`;
 }
 
 /** Whom the build spoke to: what it connected or sent to. */
