@@ -12,6 +12,8 @@ const files = process.argv.slice(2);
 interface Counts {
   passed: number;
   failed: number;
+  /** What this machine cannot run: no root, no Docker, no qemu … */
+  skipped: number;
 }
 
 /** Passes on what the command prints as it comes, and returns it. */
@@ -39,7 +41,11 @@ async function zigTests(): Promise<Counts> {
   const summary = text.match(/^Build Summary:.*$/m)?.[0] ?? "";
   const passed = number(summary, /(\d+)\/\d+ tests passed/);
   const failed = number(summary, /tests passed.* (\d+) failed/);
-  return { passed, failed: status === 0 ? failed : Math.max(failed, 1) };
+  return {
+    passed,
+    failed: status === 0 ? failed : Math.max(failed, 1),
+    skipped: number(summary, /tests passed.* (\d+) skipped/),
+  };
 }
 
 /** ` 12 pass` and ` 0 fail`, each on a line of its own. */
@@ -47,7 +53,7 @@ async function bunTests(): Promise<Counts> {
   const { text, status } = await tee("node_modules/.bin/bun", ["test", "--timeout", "120000", ...files]);
   const passed = number(text, /^ *(\d+) pass$/m);
   const failed = number(text, /^ *(\d+) fail$/m);
-  return { passed, failed: status === 0 ? failed : Math.max(failed, 1) };
+  return { passed, failed: status === 0 ? failed : Math.max(failed, 1), skipped: number(text, /^ *(\d+) skip$/m) };
 }
 
 const start = performance.now();
@@ -55,18 +61,21 @@ const stages: [name: string, run: () => Promise<Counts>][] = [
   ["Zig unit tests", zigTests],
   ["tests of the program", bunTests],
 ];
-const total: Counts = { passed: 0, failed: 0 };
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 // What the tests load and trace: the tracer as a library, and the small programs of test/tracees.
 const { status } = await tee("link/zig", ["build", "lib", "tracees", "--release=safe"]);
 if (status !== 0) total.failed++;
 for (const [name, run] of stages) {
   if (files.length > 0 && run === zigTests) continue;
   console.error(`test: ${name} …`);
-  const { passed, failed } = await run();
-  console.error(`test: ${name}: ${passed} passed, ${failed} failed`);
+  const { passed, failed, skipped } = await run();
+  console.error(`test: ${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
   total.passed += passed;
   total.failed += failed;
+  total.skipped += skipped;
 }
+if (total.skipped > 0)
+  console.error(`test: ${total.skipped} skipped, which need root or programs that are not here (.ci/run names them)`);
 console.error(`test: ${((performance.now() - start) / 1000).toFixed(0)} s`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 if (total.failed > 0 || total.passed === 0) process.exit(1);

@@ -1,6 +1,18 @@
 // A root directory that holds dist/cilock, a static busybox, a key, and nothing else: no libraries, no /etc, no /tmp.
 import { generateKeyPairSync } from "node:crypto";
-import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cilock } from "./harness.ts";
@@ -8,6 +20,23 @@ import { openRecord, type Record } from "./record.ts";
 
 /** Hard links, so that the kernel's name for what runs is the one that was called. */
 const applets = ["sh", "cat", "true", "wc", "id", "ls"];
+
+/** Types of program headers, elf(5). */
+export const PT = { LOAD: 1, DYNAMIC: 2, INTERP: 3 } as const;
+
+export function programHeaderTypes(path: string): number[] {
+  const head = Buffer.alloc(4096);
+  const file = openSync(path, "r");
+  readSync(file, head, 0, head.length, 0);
+  closeSync(file);
+  if (head.toString("latin1", 0, 4) !== "\x7fELF") throw new Error(`${path}: not an ELF file`);
+  const start = Number(head.readBigUInt64LE(32));
+  return Array.from({ length: head.readUInt16LE(56) }, (_, i) => head.readUInt32LE(start + i * head.readUInt16LE(54)));
+}
+
+/** Undefined where there is none: Debian's `busybox` is dynamic, its `busybox-static` is not. */
+export const staticBusybox =
+  [Bun.which("busybox")].find(path => path !== null && !programHeaderTypes(path).includes(PT.INTERP)) ?? undefined;
 
 export class Rootfs {
   /** The root directory itself. */
@@ -18,14 +47,13 @@ export class Rootfs {
   readonly #parent: string;
 
   constructor() {
-    const busybox = Bun.which("busybox");
-    if (busybox === null) throw new Error("these tests need a static busybox (Debian's busybox-static)");
+    if (staticBusybox === undefined) throw new Error("these tests need a static busybox (Debian's busybox-static)");
     this.#parent = mkdtempSync(join(tmpdir(), "cilock-rootfs-"));
     chmodSync(this.#parent, 0o755);
     this.path = join(this.#parent, "root");
     for (const directory of ["", "bin", "proc", "dev"]) mkdirSync(join(this.path, directory));
     copyFileSync(cilock(), join(this.path, "bin/cilock"));
-    copyFileSync(busybox, join(this.path, "bin/busybox"));
+    copyFileSync(staticBusybox, join(this.path, "bin/busybox"));
     for (const name of applets) linkSync(join(this.path, "bin/busybox"), join(this.path, "bin", name));
     const pair = generateKeyPairSync("ed25519", {
       privateKeyEncoding: { type: "pkcs8", format: "pem" },

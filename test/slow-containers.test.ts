@@ -5,9 +5,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isRoot } from "./harness.ts";
-import { programsOf, Rootfs, runWords, severalProcesses } from "./rootfs.ts";
+import { programsOf, Rootfs, runWords, severalProcesses, staticBusybox } from "./rootfs.ts";
 
-const canRunDocker = isRoot && Bun.which("dockerd") !== null && Bun.which("docker") !== null;
+const canRunDocker = isRoot && staticBusybox !== undefined && Bun.which("dockerd") !== null && Bun.which("docker") !== null;
 const image = "cilock-test:latest";
 
 /** A daemon of our own, beside one that may run already: with its own directories and no network. */
