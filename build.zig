@@ -32,7 +32,7 @@ const development_target: std.Target.Query = .{
 };
 
 /// Roots of executables of their own, without unit tests.
-const untested = [_][]const u8{ "stub.zig", "abi_ts.zig" };
+const untested = [_][]const u8{ "stub.zig", "abi_ts.zig", "coverage_md.zig" };
 
 pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{ .default_target = product_target });
@@ -40,7 +40,7 @@ pub fn build(b: *std.Build) void {
 
     addStubStep(b, target, optimize);
     addLibraryStep(b, optimize);
-    addAbiSteps(b);
+    addGeneratedSteps(b);
     addTestStep(b);
     addTraceesStep(b);
 
@@ -125,22 +125,33 @@ fn addLibraryStep(b: *std.Build, optimize: std.builtin.Optimize) void {
     b.step("lib", "The tracer as a shared library, for development").dependOn(&b.addInstallArtifact(lib, .{}).step);
 }
 
-/// `abi` writes src/native/abi.gen.ts, `abi-print` only zig-out/abi.gen.ts, to compare.
-fn addAbiSteps(b: *std.Build) void {
-    const generator = b.addExecutable(.{
-        .name = "abi_ts",
-        .root_module = b.createModule(.{
-            .root_source_file = b.path("zig/abi_ts.zig"),
-            .target = b.graph.host,
-            .optimize = .debug,
-        }),
-    });
-    const generated = b.addRunArtifact(generator).captureStdOut(.{ .basename = "abi.gen.ts" });
+/// A committed file that a program of zig/ prints.
+const Generated = struct { step: []const u8, program: []const u8, into: []const u8, from: []const u8 };
 
-    const update = b.addUpdateSourceFiles();
-    update.addCopyFileToSource(generated, "src/native/abi.gen.ts");
-    b.step("abi", "Generate src/native/abi.gen.ts from zig/abi.zig").dependOn(&update.step);
-    b.step("abi-print", "Generate zig-out/abi.gen.ts").dependOn(&b.addInstallFile(generated, "abi.gen.ts").step);
+const generated_files = [_]Generated{
+    .{ .step = "abi", .program = "abi_ts", .into = "src/native/abi.gen.ts", .from = "zig/abi.zig" },
+    .{ .step = "coverage", .program = "coverage_md", .into = "docs/coverage.md", .from = "zig/syscalls.zig" },
+};
+
+/// STEP writes the file, STEP-print only its copy in zig-out/, to compare.
+fn addGeneratedSteps(b: *std.Build) void {
+    for (generated_files) |file| {
+        const generator = b.addExecutable(.{
+            .name = file.program,
+            .root_module = b.createModule(.{
+                .root_source_file = b.path(b.fmt("zig/{s}.zig", .{file.program})),
+                .target = b.graph.host,
+                .optimize = .debug,
+            }),
+        });
+        const name = std.fs.path.basename(file.into);
+        const generated = b.addRunArtifact(generator).captureStdOut(.{ .basename = name });
+        const update = b.addUpdateSourceFiles();
+        update.addCopyFileToSource(generated, file.into);
+        b.step(file.step, b.fmt("Generate {s} from {s}", .{ file.into, file.from })).dependOn(&update.step);
+        const print = b.step(b.fmt("{s}-print", .{file.step}), b.fmt("Generate zig-out/{s}", .{name}));
+        print.dependOn(&b.addInstallFile(generated, name).step);
+    }
 }
 
 /// One test executable for each file: `zig test` runs only the tests of its root.

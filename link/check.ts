@@ -1,11 +1,11 @@
 // usage: bun link/check.ts
 //
 // Everything that can be said about the code without running it: format and lint, types, the Zig
-// formatter, and that src/native/abi.gen.ts is what zig/abi.zig generates. All checks run; one that
+// formatter, and that the generated files are what their sources generate. All checks run; one that
 // fails makes the exit status 1.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 
 process.chdir(resolve(import.meta.dir, ".."));
 
@@ -13,19 +13,23 @@ function command(file: string, ...argv: string[]): () => boolean {
   return () => spawnSync(file, argv, { stdio: ["ignore", "inherit", "inherit"] }).status === 0;
 }
 
-/** The reader of the rings is written against the generated file: a stale one would decode nonsense. */
-function abiIsCurrent(): boolean {
-  if (!command("link/zig", "build", "abi-print")()) return false;
-  if (readFileSync("zig-out/abi.gen.ts").equals(readFileSync("src/native/abi.gen.ts"))) return true;
-  console.error("src/native/abi.gen.ts is not what zig/abi.zig generates: run `link/zig build abi` and commit the result");
-  return false;
+/** A committed file is what `link/zig build STEP` would write. */
+function isCurrent(step: string, path: string): () => boolean {
+  return () => {
+    if (!command("link/zig", "build", `${step}-print`)()) return false;
+    if (readFileSync(`zig-out/${basename(path)}`).equals(readFileSync(path))) return true;
+    console.error(`${path} is not what its source generates: run \`link/zig build ${step}\` and commit the result`);
+    return false;
+  };
 }
 
 const checks: [name: string, passes: () => boolean][] = [
   ["biome", command("node_modules/.bin/biome", "check", "--error-on-warnings")],
   ["tsc", command("node_modules/.bin/tsc", "-p", ".")],
   ["zig fmt", command("link/zig", "build", "fmt")],
-  ["generated ABI", abiIsCurrent],
+  // The reader of the rings is written against the first: a stale one would decode nonsense.
+  ["generated ABI", isCurrent("abi", "src/native/abi.gen.ts")],
+  ["generated list of system calls", isCurrent("coverage", "docs/coverage.md")],
 ];
 
 let failed = 0;
