@@ -9,6 +9,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { keyidCommand } from "./commands/keyid.ts";
 import { runCommand } from "./commands/run.ts";
+import { showCommand } from "./commands/show.ts";
 import { signCommand } from "./commands/sign.ts";
 import { verifyCommand } from "./commands/verify.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -18,6 +19,7 @@ import { printable } from "./reports/printable.ts";
 const commands: readonly Command[] = [
   runCommand,
   verifyCommand,
+  showCommand,
   signCommand,
   keygenCommand,
   keyidCommand,

@@ -54,7 +54,7 @@ test("flags: what is there without any", () => {
     captureLimit: 64 << 20,
     json: false,
     allowIoUring: false,
-    vouch: true,
+    vouch: "quick",
     variables: { add: [], allow: [], disableDefaults: false, remove: false },
     warnings: [],
   });

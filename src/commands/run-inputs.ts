@@ -14,6 +14,8 @@ export interface InputOptions {
   readonly environment: readonly Uint8Array[];
   /** Undefined: nobody is asked to vouch. */
   readonly before: InputsBefore | undefined;
+  /** All files of system packages, and not only some. */
+  readonly compareAll: boolean;
 }
 
 export { type InputsBefore, readInputsBefore };
@@ -30,7 +32,7 @@ export async function judgeFiles(trace: TraceObservation, files: TraceFiles, opt
   trace.undeclared = await findUndeclared(files, {
     before: options.before,
     roots: ["/", ...trace.processes.flatMap(({ root }) => root ?? [])],
-    processes: trace.processes.length,
+    processes: options.compareAll ? Number.POSITIVE_INFINITY : trace.processes.length,
     digest: orders => digestFiles(digester, orders),
     goModuleCache: variables.get("GOMODCACHE"),
   });

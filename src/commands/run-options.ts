@@ -21,8 +21,8 @@ export interface RunOptions {
   readonly captureLimit: number;
   readonly json: boolean;
   readonly allowIoUring: boolean;
-  /** Find out who vouches for what the build takes from outside. */
-  readonly vouch: boolean;
+  /** Whether to find out who vouches for what the build takes from outside, and how much of the system to compare. */
+  readonly vouch: "no" | "quick" | "full";
   readonly variables: { add: readonly string[]; allow: readonly string[]; disableDefaults: boolean; remove: boolean };
   readonly warnings: readonly string[];
 }
@@ -83,9 +83,10 @@ export const runOptions: readonly Option[] = [
     help: "let the command use io_uring, which cannot be watched: the record is then incomplete",
   },
   {
-    long: "no-vouch",
-    kind: "boolean",
-    help: "with --trace: do not look up who vouches for the files that the command reads",
+    long: "vouch",
+    kind: "string",
+    value: "LEVEL",
+    help: "with --trace, who vouches for the files that were read: no, quick, or full, which compares all files of system packages (default quick)",
   },
   { long: "env-add-sensitive-key", kind: "strings", value: "GLOB", help: "hide the values of further environment variables" },
   { long: "env-allow-sensitive-key", kind: "strings", value: "NAME", help: "show a variable that would be hidden" },
@@ -129,7 +130,7 @@ const schema = z.object({
   "capture-limit": z.string().default("64MiB").transform(parseSize),
   json: flag,
   "allow-io-uring": flag,
-  "no-vouch": flag,
+  vouch: z.enum(["no", "quick", "full"], { error: "is no, quick or full" }).default("quick"),
   "env-add-sensitive-key": list,
   "env-allow-sensitive-key": list,
   "env-disable-default-sensitive-vars": flag,
@@ -160,7 +161,7 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     captureLimit: values["capture-limit"],
     json: values.json,
     allowIoUring: values["allow-io-uring"],
-    vouch: !values["no-vouch"],
+    vouch: values.vouch,
     variables: {
       add: values["env-add-sensitive-key"] ?? [],
       allow: values["env-allow-sensitive-key"] ?? [],

@@ -91,7 +91,7 @@ function cancelPrepared(): void {
 /** Runs the command to the end of its last process. */
 async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
   const { options } = plan;
-  const inputsBefore = options.trace && options.vouch ? readInputsBefore(before.root) : undefined;
+  const inputsBefore = options.trace && options.vouch !== "no" ? readInputsBefore(before.root) : undefined;
   const trace = options.trace
     ? new Trace({
         hashes: options.hashes,
@@ -117,7 +117,8 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);
   if (trace && traced) {
-    await judgeFiles(traced, trace.files, { workingDirectory: before.directory, environment, before: inputsBefore });
+    const compareAll = options.vouch === "full";
+    await judgeFiles(traced, trace.files, { workingDirectory: before.directory, environment, before: inputsBefore, compareAll });
   }
   return {
     argv: session.argv.slice(plan.argvIndex),

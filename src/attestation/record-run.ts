@@ -1,0 +1,147 @@
+// The command-run attestation of a record, as far as a person is shown of it. Lenient: what a field should be and is not
+// is left out, since records of other tools are shown too; only the frame (statement, collection) must be right.
+import type { Collection } from "./collection.ts";
+import { malformed } from "./document.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+
+export interface RecordRun {
+  command: string[];
+  exitCode: number | undefined;
+  durationNs: bigint | undefined;
+  /** Undefined: not traced. */
+  processes: RecordProcess[] | undefined;
+  undeclared: RecordUndeclared | undefined;
+}
+
+export interface RecordProcess {
+  pid: number;
+  parentPid: number;
+  program: string;
+  commandLine: string;
+  exitCode: number;
+  exitSignal: string | undefined;
+  opened: ReadonlyMap<string, string>;
+  written: ReadonlyMap<string, string>;
+}
+
+export interface RecordUndeclared {
+  counts: { total: number; git: number; lockfile: number; system: number; nobody: number; differs: number };
+  packages: RecordPackage[];
+  files: RecordUndeclaredFile[];
+  unlistedPackages: number;
+  unlistedFiles: number;
+  notes: string[];
+}
+
+export interface RecordPackage {
+  kind: string;
+  by: string;
+  source: string;
+  package: string;
+  version: string | undefined;
+  match: string;
+  files: number;
+}
+
+export interface RecordUndeclaredFile {
+  path: string;
+  kind: string;
+  by: string | undefined;
+  package: string | undefined;
+  version: string | undefined;
+  note: string | undefined;
+}
+
+const typePattern = /\/command-run\/v0\.[0-9]+$/;
+const readablePattern = /\/command-run\/v0\.1$/;
+
+/** Undefined: the record has none. */
+export function readRun(collection: Collection): RecordRun | undefined {
+  const found = collection.attestations.find(({ type }) => typePattern.test(type));
+  if (found === undefined) return undefined;
+  if (!readablePattern.test(found.type))
+    throw malformed("a record that can be shown", `its command-run attestation is ${found.type}`);
+  const run = objectOf(found.attestation);
+  const summary = objectOf(run.summary);
+  return {
+    command: textsOf(run.cmd),
+    exitCode: run.exitcode === undefined ? undefined : numberOf(run.exitcode),
+    durationNs: integerOf(summary.durationNs),
+    processes:
+      run.processes === undefined && run.completeness === undefined ? undefined : objectsOf(run.processes).map(processOf),
+    undeclared:
+      run.undeclared === undefined ? undefined : undeclaredOf(objectOf(run.undeclared), objectOf(summary.undeclaredInputs)),
+  };
+}
+
+function processOf(process: JsonObject): RecordProcess {
+  const program = textOf(process.program) ?? "";
+  return {
+    pid: numberOf(process.processid),
+    parentPid: numberOf(process.parentpid),
+    program,
+    commandLine: textOf(process.cmdline) ?? program,
+    exitCode: numberOf(process.exitcode),
+    exitSignal: textOf(process.exitsignal),
+    opened: digestsOf(process.openedfiles),
+    written: digestsOf(process.writtenDigests),
+  };
+}
+
+function undeclaredOf(undeclared: JsonObject, counts: JsonObject): RecordUndeclared {
+  const [total, git, lockfile] = [numberOf(counts.total), numberOf(counts.git), numberOf(counts.lockfile)];
+  const [system, nobody, differs] = [numberOf(counts.system), numberOf(counts.nobody), numberOf(counts.differs)];
+  return {
+    counts: { total, git, lockfile, system, nobody, differs },
+    packages: objectsOf(undeclared.packages).map(found => ({
+      kind: textOf(found.kind) ?? "",
+      by: textOf(found.by) ?? "",
+      source: textOf(found.source) ?? "",
+      package: textOf(found.package) ?? "",
+      version: textOf(found.version),
+      match: textOf(found.match) ?? "",
+      files: numberOf(found.files),
+    })),
+    files: objectsOf(undeclared.files).map(found => ({
+      path: textOf(found.path) ?? "",
+      kind: textOf(found.kind) ?? "",
+      by: textOf(found.by),
+      package: textOf(found.package),
+      version: textOf(found.version),
+      note: textOf(found.note),
+    })),
+    unlistedPackages: numberOf(undeclared.unlistedPackages),
+    unlistedFiles: numberOf(undeclared.unlistedFiles),
+    notes: textsOf(undeclared.notes),
+  };
+}
+
+/** Path to SHA-256, empty where it is not known. */
+function digestsOf(value: JsonValue | undefined): Map<string, string> {
+  return new Map(Object.entries(objectOf(value)).map(([path, digests]) => [path, textOf(objectOf(digests).sha256) ?? ""]));
+}
+
+function objectOf(value: JsonValue | undefined): JsonObject {
+  return isJsonObject(value) ? value : {};
+}
+
+function objectsOf(value: JsonValue | undefined): JsonObject[] {
+  return Array.isArray(value) ? value.map(objectOf) : [];
+}
+
+function textsOf(value: JsonValue | undefined): string[] {
+  return Array.isArray(value) ? value.flatMap(item => textOf(item) ?? []) : [];
+}
+
+function textOf(value: JsonValue | undefined): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function numberOf(value: JsonValue | undefined): number {
+  return typeof value === "number" ? value : 0;
+}
+
+function integerOf(value: JsonValue | undefined): bigint | undefined {
+  if (typeof value === "bigint") return value;
+  return typeof value === "number" && Number.isInteger(value) ? BigInt(value) : undefined;
+}

@@ -1,0 +1,84 @@
+// `cilock show RECORD`: a record for reading. It says what the record says; only with a key it says that its signer said so.
+import { z } from "zod";
+import { collectionTypes, parseCollection } from "../attestation/collection.ts";
+import { type Envelope, envelopeBytesMax, findSignature, parseEnvelope } from "../attestation/envelope.ts";
+import { encodeJson } from "../attestation/json.ts";
+import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
+import { readCompleteness } from "../attestation/record-completeness.ts";
+import { readRun } from "../attestation/record-run.ts";
+import { parseStatement } from "../attestation/statement.ts";
+import { ToolError } from "../errors.ts";
+import { type ShownRecord, showJson, showText } from "../reports/show.ts";
+import type { Command } from "./command.ts";
+import { readInput } from "./input.ts";
+
+export const showCommand: Command = {
+  name: "show",
+  summary: "print what a record says",
+  usage: ["show RECORD [-k pub.pem] [--undeclared] [--processes] [--files] [--json]"],
+  details:
+    "  Without -k the signature is not checked, and the first line says so; cilock verify is for decisions.\n" +
+    "  Exit status: 0 shown, 1 bad signature, 2 wrong usage, 125 something cannot be read.",
+  options: [
+    {
+      long: "publickey",
+      short: "k",
+      kind: "string",
+      value: "FILE",
+      help: "public key of the signer, PEM: nothing is shown of a record it did not sign",
+    },
+    { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
+    { long: "processes", kind: "boolean", help: "print the processes as a tree" },
+    { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written" },
+    { long: "json", kind: "boolean", help: "print the same as JSON" },
+  ],
+  example: "  cilock show build.attestation.json --undeclared",
+  async run(parsed, positionals, io) {
+    const options = schema.safeParse(parsed);
+    if (!options.success) throw usage(options.error.issues[0]?.message ?? "wrong flags");
+    const [name, ...others] = positionals;
+    if (name === undefined) throw usage("no record to show");
+    if (others.length > 0) throw usage(`one record at a time, not also ${others.join(" ")}`);
+    const { publickey, json, ...parts } = options.data;
+    const record = readRecord(name, publickey);
+    if (json) await io.stdout(Buffer.concat([encodeJson(showJson(record, parts)), Buffer.from("\n")]));
+    else await io.stdout(showText(record, parts));
+    return 0;
+  },
+};
+
+const flag = z.boolean().default(false);
+const schema = z.object({
+  publickey: z.string().min(1, "--publickey is empty").optional(),
+  undeclared: flag,
+  processes: flag,
+  files: flag,
+  json: flag,
+});
+
+function usage(message: string): ToolError {
+  return new ToolError("usage", message, { hint: "cilock show --help lists the flags" });
+}
+
+function readRecord(name: string, publicKey: string | undefined): ShownRecord {
+  const envelope = parseEnvelope(readInput(name, { bytesMax: envelopeBytesMax, code: "input-unreadable" }));
+  const signedBy = publicKey === undefined ? undefined : checkedSigner(name, envelope, publicKey);
+  const statement = parseStatement(envelope.payload);
+  const collection = collectionTypes.includes(statement.predicateType) ? parseCollection(statement.predicate) : undefined;
+  return {
+    name,
+    signedBy,
+    predicateType: statement.predicateType,
+    step: collection?.name,
+    subjects: statement.subjects.length,
+    attestations: collection?.attestations.map(({ type }) => type) ?? [],
+    completeness: collection && readCompleteness(collection),
+    run: collection && readRun(collection),
+  };
+}
+
+function checkedSigner(name: string, envelope: Envelope, path: string): string {
+  const key = loadPublicKey(readInput(path, { bytesMax: keyBytesMax, code: "key-unreadable" }), path);
+  if (findSignature(envelope, key) !== undefined) return key.keyid;
+  throw new ToolError("signature-refused", `${name} is not shown: it has no good signature of ${path}`);
+}

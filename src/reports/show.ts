@@ -1,0 +1,236 @@
+// What `cilock show` prints of a record: an overview, and on demand its processes as a tree, its files, and who vouches
+// for its inputs. Pure. All text of the record is made printable, and lines have an end.
+import { type JsonObject, omitUndefined } from "../attestation/json.ts";
+import type { RecordCompleteness } from "../attestation/record-completeness.ts";
+import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
+import { printable, shellWord } from "./printable.ts";
+import { inputsText } from "./summary.ts";
+
+export interface ShownRecord {
+  readonly name: string;
+  /** Undefined: nobody has checked it. */
+  readonly signedBy: string | undefined;
+  readonly predicateType: string;
+  readonly step: string | undefined;
+  readonly subjects: number;
+  /** Attestations by type. */
+  readonly attestations: readonly string[];
+  readonly completeness: RecordCompleteness | undefined;
+  readonly run: RecordRun | undefined;
+}
+
+export interface ShownParts {
+  readonly processes: boolean;
+  readonly files: boolean;
+  readonly undeclared: boolean;
+}
+
+const lineLengthMax = 300;
+/** Deeper ones are not indented further. */
+const depthShownMax = 30;
+
+export function showText(record: ShownRecord, parts: ShownParts): string {
+  const sections: string[][] = [overview(record)];
+  const { run } = record;
+  if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : [untraced])]);
+  if (parts.files) sections.push(["files", ...(run?.processes ? fileLines(run.processes) : [untraced])]);
+  if (parts.undeclared) sections.push(["undeclared inputs", ...undeclaredLines(run)]);
+  return `${sections.map(section => section.map(line).join("\n")).join("\n\n")}\n`;
+}
+
+const untraced = "  the record is of a run without --trace";
+
+// ---------------------------------------------------------------------------------------------
+// Overview
+
+function overview({ name, signedBy, run, step, subjects, attestations, completeness, predicateType }: ShownRecord): string[] {
+  const rows: [string, ...string[]][] = [
+    ["signature", signedBy === undefined ? "not checked (-k KEY checks it): nothing below is certain" : `good, by ${signedBy}`],
+    ["step", step ?? `none: the statement is ${predicateType}`],
+    ["subjects", String(subjects)],
+    ["attestations", ...(attestations.length === 0 ? ["none"] : attestations)],
+  ];
+  if (run) {
+    rows.push(["command", run.command.map(shellWord).join(" ")]);
+    rows.push(["exit status", run.exitCode === undefined ? "not recorded" : String(run.exitCode)]);
+    if (run.durationNs !== undefined) rows.push(["time", `${run.durationNs / 1_000_000n} ms`]);
+    if (run.processes) {
+      const { opened, written } = filesOf(run.processes);
+      rows.push(["processes", String(run.processes.length)], ["files", `${opened.size} opened, ${written.size} written`]);
+    }
+    if (run.undeclared) rows.push(["inputs", inputsText(run.undeclared.counts)]);
+  }
+  if (completeness) {
+    const { verdict, gaps, reason } = completeness;
+    const details = gaps.map(({ severity, detail, count }) => `${severity}: ${detail}${count > 1 ? ` (${count} times)` : ""}`);
+    rows.push(["trace", verdict, ...(reason === undefined ? [] : [reason]), ...details]);
+  }
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return [
+    name,
+    ...rows.flatMap(([label, first, ...more]) => [
+      `  ${label.padEnd(width)}  ${first ?? ""}`,
+      ...more.map(text => `  ${"".padEnd(width)}  ${text}`),
+    ]),
+  ];
+}
+
+// ---------------------------------------------------------------------------------------------
+// Processes
+
+/** Children below their parent, in the order of the record. Ids come again in a long build: the nearest earlier one is meant. */
+function processLines(processes: readonly RecordProcess[]): string[] {
+  const depths: number[] = [];
+  const latest = new Map<number, number>();
+  const children: number[][] = processes.map(() => []);
+  const roots: number[] = [];
+  for (const [index, { pid, parentPid }] of processes.entries()) {
+    const parent = latest.get(parentPid);
+    if (parent === undefined) roots.push(index);
+    else children[parent]?.push(index);
+    depths[index] = parent === undefined ? 0 : (depths[parent] ?? 0) + 1;
+    latest.set(pid, index);
+  }
+  const lines: string[] = [];
+  const pending = roots.reverse();
+  for (let index = pending.pop(); index !== undefined; index = pending.pop()) {
+    const process = processes[index];
+    if (process) lines.push(processLine(process, depths[index] ?? 0));
+    pending.push(...(children[index] ?? []).reverse());
+  }
+  return lines.length === 0 ? ["  none"] : lines;
+}
+
+function processLine({ pid, commandLine, program, exitCode, exitSignal }: RecordProcess, depth: number): string {
+  const end = exitSignal === undefined ? (exitCode === 0 ? "" : `  exit ${exitCode}`) : `  ${exitSignal}`;
+  const indent = "  ".repeat(Math.min(depth, depthShownMax) + 1);
+  return `${indent}${pid} ${commandLine === "" ? program : commandLine}${end}`;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Files
+
+function filesOf(processes: readonly RecordProcess[]): { opened: Map<string, string>; written: Map<string, string> } {
+  const opened = new Map<string, string>();
+  const written = new Map<string, string>();
+  for (const process of processes) {
+    for (const [path, sha256] of process.opened) if (!opened.get(path)) opened.set(path, sha256);
+    for (const [path, sha256] of process.written) written.set(path, sha256);
+  }
+  return { opened, written };
+}
+
+/** `w` what was written, with what was left; `r` what was only opened, with what was found first. */
+function fileLines(processes: readonly RecordProcess[]): string[] {
+  const { opened, written } = filesOf(processes);
+  const paths = [...new Set([...opened.keys(), ...written.keys()])].sort();
+  if (paths.length === 0) return ["  none"];
+  return paths.map(path => {
+    const left = written.get(path);
+    const sha256 = (left ?? opened.get(path)) || "-".repeat(64);
+    return `  ${left === undefined ? "r" : "w"} ${sha256}  ${path}`;
+  });
+}
+
+// ---------------------------------------------------------------------------------------------
+// Inputs
+
+function undeclaredLines(run: RecordRun | undefined): string[] {
+  const undeclared = run?.undeclared;
+  if (undeclared === undefined) return [run?.processes ? "  the record does not say who vouches for its inputs" : untraced];
+  const { files, packages, unlistedFiles, unlistedPackages, notes } = undeclared;
+  const differing = files.filter(({ kind }) => kind === "differs");
+  const others = files.filter(({ kind }) => kind !== "differs");
+  const lines: string[] = [];
+  if (differing.length > 0) lines.push("  other content than declared", ...groupLines(differing));
+  if (others.length > 0) lines.push("  nobody vouches for", ...groupLines(others));
+  if (lines.length === 0) lines.push("  none");
+  if (unlistedFiles > 0) lines.push(`  and ${unlistedFiles} files that the record does not list`);
+  lines.push("", "  vouched for");
+  for (const { by, package: name, version, match, files: count } of packages) {
+    const what = match === "digest" ? "" : " (the package owns them; their content was not compared)";
+    lines.push(`    ${by} ${nameOf(name, version)}: ${count} ${count === 1 ? "file" : "files"}${what}`);
+  }
+  if (packages.length === 0) lines.push("    none");
+  if (unlistedPackages > 0) lines.push(`    and ${unlistedPackages} packages that the record does not list`);
+  return [...lines, ...notes.map(note => `  note: ${note}`)];
+}
+
+/** By the package that the file belongs to, else by its directory. */
+function groupLines(files: readonly RecordUndeclaredFile[]): string[] {
+  const groups = new Map<string, RecordUndeclaredFile[]>();
+  for (const file of files) {
+    const { by, package: name, version, note } = file;
+    const owner = name === undefined ? undefined : `${by ?? ""} ${nameOf(name, version)}${note === undefined ? "" : `: ${note}`}`;
+    const title = owner ?? file.path.slice(0, Math.max(file.path.lastIndexOf("/"), 1));
+    const known = groups.get(title);
+    if (known) known.push(file);
+    else groups.set(title, [file]);
+  }
+  return [...groups]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([title, members]) => [`    ${title}`, ...members.map(({ path }) => `      ${path}`)]);
+}
+
+function nameOf(name: string, version: string | undefined): string {
+  return version === undefined ? name : `${name} ${version}`;
+}
+
+// ---------------------------------------------------------------------------------------------
+// For programs
+
+export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
+  const { run, completeness } = record;
+  return omitUndefined({
+    record: record.name.toWellFormed(),
+    signature: record.signedBy === undefined ? "not checked" : "good",
+    signedBy: record.signedBy,
+    predicateType: record.predicateType,
+    step: record.step,
+    subjects: record.subjects,
+    attestations: record.attestations,
+    command: run?.command,
+    exitcode: run?.exitCode,
+    durationNs: run?.durationNs,
+    completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gap => ({ ...gap })) },
+    undeclaredInputs: run?.undeclared?.counts,
+    processes: parts.processes ? run?.processes?.map(processJson) : undefined,
+    files: parts.files && run?.processes ? filesJson(run.processes) : undefined,
+    undeclared: parts.undeclared && run?.undeclared ? undeclaredJson(run.undeclared) : undefined,
+  });
+}
+
+function processJson({ pid, parentPid, program, commandLine, exitCode, exitSignal }: RecordProcess): JsonObject {
+  return omitUndefined({
+    processid: pid,
+    parentpid: parentPid,
+    program,
+    cmdline: commandLine,
+    exitcode: exitCode,
+    exitsignal: exitSignal,
+  });
+}
+
+function filesJson(processes: readonly RecordProcess[]): JsonObject[] {
+  const { opened, written } = filesOf(processes);
+  return [...new Set([...opened.keys(), ...written.keys()])].sort().map(path => {
+    const sha256 = written.get(path) ?? opened.get(path);
+    return omitUndefined({ path, written: written.has(path), sha256: sha256 === "" ? undefined : sha256 });
+  });
+}
+
+function undeclaredJson({ packages, files, unlistedPackages, unlistedFiles, notes }: RecordUndeclared): JsonObject {
+  return {
+    packages: packages.map(found => omitUndefined({ ...found })),
+    files: files.map(found => omitUndefined({ ...found })),
+    unlistedPackages,
+    unlistedFiles,
+    notes,
+  };
+}
+
+/** No line of a record is longer than a person reads. */
+function line(text: string): string {
+  const shown = printable(text);
+  return shown.length <= lineLengthMax ? shown : `${shown.slice(0, lineLengthMax).toWellFormed()} …`;
+}
