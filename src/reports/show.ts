@@ -156,21 +156,29 @@ function undeclaredLines(run: RecordRun | undefined): string[] {
   return [...lines, ...notes.map(note => `  note: ${note}`)];
 }
 
-/** By the package that the file belongs to, else by its directory. */
+/** By the package that the file belongs to, else by where it is. */
 function groupLines(files: readonly RecordUndeclaredFile[]): string[] {
   const groups = new Map<string, RecordUndeclaredFile[]>();
   for (const file of files) {
     const { by, package: name, version, note } = file;
     const owner = name === undefined ? undefined : `${by ?? ""} ${nameOf(name, version)}${note === undefined ? "" : `: ${note}`}`;
-    const title = owner ?? file.path.slice(0, Math.max(file.path.lastIndexOf("/"), 1));
+    const title = owner ?? placeOf(file.path);
     const known = groups.get(title);
     if (known) known.push(file);
     else groups.set(title, [file]);
   }
   return [...groups]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([title, members]) => [`    ${title}`, ...members.map(({ path }) => `      ${path}`)]);
+    .flatMap(([title, members]) => [`    ${title} (${members.length})`, ...members.map(({ path }) => `      ${path}`)]);
 }
+
+/** The first parts of a path: a toolchain or a cache is one group, whatever directories it has. */
+function placeOf(path: string): string {
+  const parts = path.split("/").slice(0, -1);
+  return parts.slice(0, placeParts + 1).join("/") || "/";
+}
+
+const placeParts = 3;
 
 function nameOf(name: string, version: string | undefined): string {
   return version === undefined ? name : `${name} ${version}`;
