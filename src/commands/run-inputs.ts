@@ -35,7 +35,16 @@ export async function judgeFiles(trace: TraceObservation, files: TraceFiles, opt
     processes: options.compareAll ? Number.POSITIVE_INFINITY : trace.processes.length,
     digest: orders => digestFiles(digester, orders),
     goModuleCache: variables.get("GOMODCACHE"),
+    npmCache: npmCacheOf(variables),
   });
+}
+
+/** Where npm keeps what it has downloaded. */
+function npmCacheOf(variables: ReadonlyMap<string, string>): string | undefined {
+  const set = variables.get("npm_config_cache") ?? variables.get("NPM_CONFIG_CACHE");
+  const home = variables.get("HOME");
+  const directory = set ?? (home === undefined ? undefined : `${home}/.npm`);
+  return directory?.startsWith("/") ? `${directory}/_cacache` : undefined;
 }
 
 function variablesOf(environment: readonly Uint8Array[]): Map<string, string> {

@@ -29,6 +29,7 @@ export interface UndeclaredOptions {
   readonly processes: number;
   readonly digest: DigestFiles;
   readonly goModuleCache?: string | undefined;
+  readonly npmCache?: string | undefined;
 }
 
 export interface DigestOrder {
@@ -56,6 +57,10 @@ export type DigestFiles = (orders: readonly DigestOrder[]) => Promise<(DigestAns
  */
 const comparedBytes = 16 << 20;
 const comparedBytesPerProcess = 256 << 10;
+/** The same for archives of packages, which take longer to unpack than to digest. */
+const unpackedBytes = 4 << 20;
+const unpackedBytesPerProcess = 128 << 10;
+const unpackedBytesEver = 4 * 2 ** 30;
 /** Of the repository's files, which only their content vouches for. */
 const repositoryBytesMax = 16 * 2 ** 30;
 
@@ -70,7 +75,12 @@ export function readInputsBefore(workingDirectory: Uint8Array): InputsBefore {
 }
 
 export async function findUndeclared(files: TraceFiles, options: UndeclaredOptions): Promise<UndeclaredInputs> {
-  const inputs = files.inputs.map(input => ({ input, name: byteName(input.path), sha256: input.digests.sha256 }));
+  const inputs = files.inputs.map(input => ({
+    input,
+    name: byteName(input.path),
+    sha256: input.digests.sha256,
+    changedNs: input.state.ctimeNs,
+  }));
   const sources = openSources(inputs, files, options.before);
   const claims = collectClaims(inputs, vouchersFor(sources, options), options);
   const contents = await compare(inputs, claims, options);
@@ -100,7 +110,10 @@ function vouchersFor(sources: Sources, options: UndeclaredOptions): PlacedVouche
   const everywhere = () => true;
   const vouchers: PlacedVoucher[] = [];
   if (repository !== undefined) vouchers.push({ voucher: new GitVoucher(sources, repository), knows: everywhere });
-  const lockfiles = new LockfileVoucher(sources, { projectRoot, workingDirectory, goModuleCache: options.goModuleCache });
+  const goModuleCache = options.goModuleCache === undefined ? undefined : byteName(options.goModuleCache);
+  const npmCache = options.npmCache === undefined ? undefined : byteName(options.npmCache);
+  const unpackedBytesMax = Math.min(unpackedBytes + options.processes * unpackedBytesPerProcess, unpackedBytesEver);
+  const lockfiles = new LockfileVoucher(sources, { projectRoot, workingDirectory, goModuleCache, npmCache, unpackedBytesMax });
   vouchers.push({ voucher: lockfiles, knows: everywhere });
   const roots = [...new Set(options.roots.map(root => byteName(root) || "/"))].slice(0, rootsMax);
   for (const root of roots.sort((a, b) => b.length - a.length)) {

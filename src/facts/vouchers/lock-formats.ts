@@ -2,6 +2,8 @@
 // something that only this content has (a digest, a commit). Read line by line, without parsers of YAML and TOML: these
 // files are written by programs in one layout. Pure, and total on any text; what is not understood is not in the list.
 
+import { entriesOf, parsedJson, property } from "./json-text.ts";
+
 export interface LockedPackage {
   readonly name: string;
   readonly version: string;
@@ -9,6 +11,8 @@ export interface LockedPackage {
   readonly pinned: boolean;
   /** Go: `h1:…` of go.mod alone. */
   readonly modHash?: string;
+  /** npm: `sha512-…` of the archive. */
+  readonly integrity?: string;
   /** Cargo: of the archive; git dependencies: the commit. */
   readonly checksum?: string;
   readonly commit?: string;
@@ -88,14 +92,15 @@ const commitPattern = /#([0-9a-f]{40}|[0-9a-f]{64})$/;
 type Add = (key: string, found: LockedPackage) => void;
 
 function parseNpm(text: string, add: Add): void {
-  const entries = new Map(entriesOf(property(parseJsonText(text), "packages")));
+  const entries = new Map(entriesOf(property(parsedJson(text), "packages")));
   for (const [directory, entry] of entries) {
     if (directory === "" || property(entry, "link") === true) continue;
-    const [version, name] = [property(entry, "version"), property(entry, "name")];
+    const [version, name, integrity] = [property(entry, "version"), property(entry, "name"), property(entry, "integrity")];
     add(directory, {
       name: typeof name === "string" ? name : installedName(directory),
       version: typeof version === "string" ? version : "",
       pinned: isPinnedNpm(directory, entries),
+      ...(typeof integrity === "string" ? { integrity } : {}),
     });
   }
 }
@@ -132,7 +137,7 @@ function parsePnpm(text: string, add: Add): void {
       const integrity = /\bintegrity: ?['"]?([^,}'"\s]+)/.exec(line)?.[1];
       const commit = /\bcommit: ?['"]?([0-9a-f]{40,64})\b/.exec(line)?.[1];
       const isPinned = commit !== undefined || (integrity !== undefined && integrityPattern.test(integrity));
-      add(keyOf("npm", current.name, current.version), { ...current, pinned: isPinned });
+      add(keyOf("npm", current.name, current.version), { ...current, pinned: isPinned, ...(integrity ? { integrity } : {}) });
       current = undefined;
     }
   }
@@ -153,21 +158,25 @@ function parseYarn(text: string, add: Add): void {
   let names: string[] = [];
   let version = "";
   let isPinned = false;
+  let integrity: string | undefined;
   const finish = () => {
-    for (const name of new Set(names)) if (version !== "") add(keyOf("npm", name, version), { name, version, pinned: isPinned });
+    const more = integrity === undefined ? {} : { integrity };
+    for (const name of version === "" ? [] : new Set(names)) {
+      add(keyOf("npm", name, version), { name, version, pinned: isPinned, ...more });
+    }
   };
   for (const line of lines(text)) {
     if (line === "" || line.startsWith("#")) continue;
     if (!line.startsWith(" ")) {
       finish();
-      [names, version, isPinned] = [yarnNames(line), "", false];
+      [names, version, isPinned, integrity] = [yarnNames(line), "", false, undefined];
       continue;
     }
     const [, field, value = ""] = /^ {2}"?(version|resolution|resolved|integrity|checksum)"?:? "?([^"\s]+)/.exec(line) ?? [];
     if (field === "version") version = value;
     else if (field === "resolution") names.push(yarnName(value));
     else if (field === "checksum") isPinned ||= /^(?:\w+\/)?[0-9a-f]{64,128}$/.test(value);
-    else if (field === "integrity") isPinned ||= integrityPattern.test(value);
+    else if (field === "integrity" && integrityPattern.test(value)) [isPinned, integrity] = [true, value];
     if (field === "resolution" || field === "resolved") isPinned ||= /[#=][0-9a-f]{40}$/.test(value);
   }
   finish();
@@ -198,7 +207,8 @@ function parseBun(text: string, add: Add): void {
     if (at < 0) continue;
     const [name, version] = [first.slice(0, at), first.slice(at + 1)];
     const last = line.slice(line.lastIndexOf(', "') + 3).replace(/"\],?\s*$/, "");
-    add(keyOf("npm", name, version), { name, version, pinned: integrityPattern.test(last) });
+    const isPinned = integrityPattern.test(last);
+    add(keyOf("npm", name, version), { name, version, pinned: isPinned, ...(isPinned ? { integrity: last } : {}) });
   }
 }
 
@@ -276,21 +286,4 @@ function* lines(text: string): Generator<string> {
       yield text.charCodeAt(end - 1) === 0x0d ? text.slice(start, end - 1) : text.slice(start, end);
     start = end + 1;
   }
-}
-
-function parseJsonText(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Own properties only: a key may be `__proto__`. */
-function property(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null && Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined;
-}
-
-function entriesOf(value: unknown): [string, unknown][] {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
 }

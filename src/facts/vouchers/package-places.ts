@@ -13,8 +13,8 @@ export interface PackagePlace {
   readonly owner?: string;
   /** Cargo's git dependencies: the beginning of the commit. */
   readonly commit?: string;
-  /** Go's module cache: the go.mod of the module, whose digest go.sum has. */
-  readonly isGoMod?: boolean;
+  /** A file that the lock file has a digest of: the go.mod of a module, the archive of a crate. */
+  readonly isSingle?: boolean;
 }
 
 export interface PlaceOptions {
@@ -59,13 +59,22 @@ function cargoPlace(name: string): PackagePlace | undefined {
   const registry = /^(.*\/registry\/src\/[^/]+\/([^/]+))\//.exec(name);
   if (registry) {
     const [, directory = "", both = ""] = registry;
-    // `name-1.0.0-beta.1`: versions begin with three numbers, names of crates do not end in them.
-    const [, crate, version] = /^(.+?)-(\d+\.\d+\.\d+(?:[-+].*)?)$/.exec(both) ?? [];
-    return crate === undefined || version === undefined ? undefined : { ecosystem: "cargo", directory, name: crate, version };
+    return cratePlace(both, directory);
+  }
+  const archive = /\/registry\/cache\/[^/]+\/([^/]+)\.crate$/.exec(name)?.[1];
+  if (archive !== undefined) {
+    const place = cratePlace(archive, name);
+    return place && { ...place, isSingle: true };
   }
   const [, directory = "", checkout = "", commit = ""] = /^(.*\/git\/checkouts\/([^/]+)\/([0-9a-f]{7,40}))\//.exec(name) ?? [];
   if (directory === "") return undefined;
   return { ecosystem: "cargo", directory, name: checkout.replace(/-[0-9a-f]{16}$/, ""), commit };
+}
+
+/** `name-1.0.0-beta.1`: versions begin with three numbers, names of crates do not end in them. */
+function cratePlace(both: string, directory: string): PackagePlace | undefined {
+  const [, name, version] = /^(.+?)-(\d+\.\d+\.\d+(?:[-+].*)?)$/.exec(both) ?? [];
+  return name === undefined || version === undefined ? undefined : { ecosystem: "cargo", directory, name, version };
 }
 
 function goPlace(name: string, cache: string | undefined): PackagePlace | undefined {
@@ -80,7 +89,7 @@ function goPlace(name: string, cache: string | undefined): PackagePlace | undefi
       /^(.+)\/@v\/([^/]+)\.(mod|zip|info|ziphash|lock)$/.exec(path.slice(download.length)) ?? [];
     if (module === undefined || version === undefined) return undefined;
     const place = { ecosystem: "golang", directory: name, name: goUnescaped(module), version: goUnescaped(version) } as const;
-    return extension === "mod" ? { ...place, isGoMod: true } : place;
+    return extension === "mod" ? { ...place, isSingle: true } : place;
   }
   const at = path.indexOf("@v");
   const end = path.indexOf("/", at);

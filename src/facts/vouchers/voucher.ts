@@ -12,6 +12,8 @@ export interface Candidate {
   /** Absolute, one character a byte: what stands in the sources is bytes too. */
   readonly name: string;
   readonly sha256: string | undefined;
+  /** When the inode has changed last. */
+  readonly changedNs: bigint;
 }
 
 export interface Claim {
