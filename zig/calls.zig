@@ -9,13 +9,13 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const decode = @import("decode.zig");
-const descriptors_mod = @import("descriptors.zig");
-const inject = @import("inject.zig");
+const families = @import("families.zig");
+const guards = @import("guards.zig");
+const opens = @import("opens.zig");
 const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records = @import("records.zig");
 const seccomp = @import("seccomp.zig");
-const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
@@ -26,12 +26,12 @@ const Row = syscalls.Row;
 
 const Error = sys.Error || error{TooManyTracees};
 
-const errno = struct {
+pub const errno = struct {
     const intr: i64 = -@as(i64, @backingInt(linux.E.INTR));
-    const nosys: i64 = -@as(i64, @backingInt(linux.E.NOSYS));
+    pub const nosys: i64 = -@as(i64, @backingInt(linux.E.NOSYS));
     const fault: i64 = -@as(i64, @backingInt(linux.E.FAULT));
     const name_too_long: i64 = -@as(i64, @backingInt(linux.E.NAMETOOLONG));
-    const perm: i64 = -@as(i64, @backingInt(linux.E.PERM));
+    pub const perm: i64 = -@as(i64, @backingInt(linux.E.PERM));
 };
 
 pub fn onStop(tracer: *Tracer, thread: *Thread) Error!void {
@@ -66,7 +66,7 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
             else => |other| return other,
         };
     }
-    try guard(tracer, thread);
+    try guards.guard(tracer, thread);
 }
 
 /// Every call of a thread that has other filters: ours is asked here whether it is one to be seen.
@@ -118,13 +118,12 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
     switch (row.event) {
         .open => {
             call.at_exit = .open;
-            if (row.open.how != syscalls.Argument.none) try readOpenHow(tracer, thread, row);
-            if (isForWriting(openFlags(call, row))) try beforeWriting(tracer, thread, row.open.path, openDirectory(row));
+            try opens.before(tracer, thread, row);
         },
         .exec => try keepPath(tracer, thread, row),
         .call => {
             try readBefore(tracer, thread, row);
-            if (row.special == .truncate) try beforeWriting(tracer, thread, 0, syscalls.Argument.none);
+            if (row.special == .truncate) try opens.beforeWriting(tracer, thread, 0, syscalls.Argument.none);
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
             } else {
@@ -173,46 +172,13 @@ fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatche
     if (row.layout == .ia32_mmap and !syscalls.holds(syscalls.mmap_when, .i386, &call.arguments, .{ 0, 0 })) return error.NotWatched;
 }
 
-fn readOpenHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
-    const call = &thread.call;
-    const how = tracer.memory.readValue(thread.tid, call.arguments[row.open.how], [2]u64) catch |e| {
-        if (e == error.TraceeGone) return e;
-        return; // F_GETFL still says how it was opened
-    };
-    call.how_flags = how[0];
-    call.how_mode = how[1];
-}
-
-/// The content that a reader was given must be digested before somebody changes it: "as it was at the open".
-/// The call waits at this stop; nobody else does.
-fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) sys.Error!void {
-    if (path == syscalls.Argument.none) return;
-    const call = &thread.call;
-    var text: [paths.max]u8 = undefined;
-    const given = tracer.memory.string(thread.tid, call.arguments[path], &text) catch |e| {
-        return if (e == error.TraceeGone) e else {};
-    };
-    if (given.bytes.len == 0) return;
-    const descriptor = paths.openInPlace(placeOf(tracer, thread, directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
-    defer sys.close(descriptor);
-    const file = tracer.descriptors.identify(descriptor) catch return;
-    if (!descriptors_mod.isRegular(file.mode)) return;
-    call.size_before = file.size;
-    if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
-    tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
-}
-
 /// Where a path argument starts; `directory` is the argument with the descriptor, if there is one.
-fn placeOf(tracer: *Tracer, thread: *Thread, directory: u8) paths.Place {
+pub fn placeOf(tracer: *Tracer, thread: *Thread, directory: u8) paths.Place {
     return .{
         .owner = tracer.owner(thread),
         .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(thread.call.arguments[directory]))),
         .roots_differ = tracer.roots_differ,
     };
-}
-
-fn openDirectory(row: *const Row) u8 {
-    return if (row.open.path == 1) 0 else syscalls.Argument.none;
 }
 
 /// The argument of an exec, for its event; `arguments` has the directory.
@@ -261,7 +227,7 @@ fn makesNamespace(tracer: *Tracer, call: *const Call, row: *const Row) bool {
 }
 
 /// clone's are in a register; of clone3's there is a copy among the items.
-fn cloneFlags(tracer: *Tracer, call: *const Call, row: *const Row) u64 {
+pub fn cloneFlags(tracer: *Tracer, call: *const Call, row: *const Row) u64 {
     if (row.special == .clone) return call.arguments[0];
     const items = tracer.tracees.bufferOf(call);
     const at = @sizeOf(abi.Item);
@@ -275,61 +241,6 @@ fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
 }
 
 // ---------------------------------------------------------------------------------------------
-// In the kernel's place
-
-/// At a seccomp stop only: there a call can still be left out.
-fn guard(tracer: *Tracer, thread: *Thread) Error!void {
-    const call = &thread.call;
-    if (call.abi == .x32) {
-        tracer.gap(thread, .x32_refused, call.number, "");
-        return deny(tracer, thread, errno.nosys);
-    }
-    if (call.row == Call.no_row) return;
-    const row = &syscalls.rows[call.row];
-    if (row.reaches) |reach| if (isAimedAtUs(tracer, thread, reach)) {
-        tracer.gap(thread, .attack_refused, call.number, row.name);
-        return deny(tracer, thread, errno.perm);
-    };
-    if (row.event == .open) try guardPath(tracer, thread, row);
-    switch (row.special) {
-        .clone => if (call.arguments[0] & linux.CLONE.UNTRACED != 0) {
-            // In a register: nobody else can put it back.
-            try ptrace.setArgument(thread.tid, call.abi == .i386, 0, call.arguments[0] & ~@as(u64, linux.CLONE.UNTRACED));
-        },
-        .clone3 => if (cloneFlags(tracer, call, row) & linux.CLONE.UNTRACED != 0) try deny(tracer, thread, errno.nosys),
-        .io_uring => if (tracer.session.control.allow_io_uring == 0) {
-            tracer.gap(thread, .io_uring_refused, 0, "");
-            try deny(tracer, thread, errno.nosys);
-        },
-        .prctl => if (!tracer.privileged and call.arguments[0] == syscalls.pr.set_dumpable and call.arguments[1] == 0) {
-            tracer.gap(thread, .dumpable_kept, 0, "");
-            try deny(tracer, thread, 0);
-        },
-        .none, .seccomp, .root, .mounts, .ptrace, .truncate => {},
-    }
-}
-
-fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {
-    const arguments = &thread.call.arguments;
-    if (reach.signal != syscalls.Argument.none and @as(u32, @truncate(arguments[reach.signal])) == 0) return false;
-    const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
-    return tracer.isOurs(thread, switch (reach.by) {
-        .number => word,
-        .pidfd => status_file.processOfPidfd(thread.tid, word),
-    });
-}
-
-/// The kernel skips the call, and the tracee gets `result`.
-fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
-    const call = &thread.call;
-    try ptrace.skipCall(thread.tid, result);
-    call.flags |= records.bit(.denied);
-    call.at_exit = .nothing;
-    record(tracer, thread, result, &.{});
-    tracer.tracees.releaseBuffer(call);
-}
-
-// ---------------------------------------------------------------------------------------------
 // After the call
 
 fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
@@ -338,7 +249,7 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
         tracer.tracees.releaseBuffer(call);
         call.* = .{};
     };
-    if (call.at_exit == .closing) return finishClosing(tracer, thread);
+    if (call.at_exit == .closing) return guards.finishClosing(tracer, thread);
     // ERESTARTSYS and its like: the call is made again, or the tracee sees EINTR.
     const interrupted = returned <= -512 and returned >= -516;
     var result = if (interrupted) errno.intr else returned;
@@ -347,7 +258,7 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
         .nothing => {},
         .open => if (result < 0) {
             if (!interrupted) tracer.tracees.processOf(thread).failed_opens += 1;
-        } else try finishOpen(tracer, thread, @truncate(result)),
+        } else try opens.after(tracer, thread, @truncate(result)),
         .record => try finishCall(tracer, thread, result),
         .guard => try lookForEscaped(tracer, thread, result),
         .closing => unreachable, // returned above
@@ -432,160 +343,7 @@ fn onFilter(tracer: *Tracer, thread: *Thread, operation: u64, flags: u64) void {
 /// A clone that has succeeded without the event that announces its child.
 fn lookForEscaped(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     if (result <= 0 or thread.call.child_seen) return;
-    try tracer.adoptEscaped(thread, @truncate(result));
-}
-
-fn finishOpen(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
-    const call = &thread.call;
-    const row = &syscalls.rows[call.row];
-    const owner = tracer.owner(thread);
-    var argument_buffer: [paths.max]u8 = undefined;
-    const argument = try openArgument(tracer, thread, row, &argument_buffer);
-    var fixed: abi.Open = .{
-        .header = undefined,
-        .file = .{},
-        .flags = openFlags(call, row),
-        .mode = openMode(call, row),
-        .descriptor = number,
-        .held = -1,
-        .not_held = @backingInt(abi.NotHeld.gone),
-        .held_errno = 0,
-        .number = call.number,
-        .abi = @backingInt(call.abi),
-        .root_length = 0,
-        .content = 0,
-        .size_before = call.size_before,
-        .path_length = 0,
-        .argument_length = @intCast(argument.len),
-    };
-    const taken = tracer.descriptors.take(owner, number) catch |e| {
-        if (e == error.TraceeGone) {
-            tracer.gap(thread, .tracee_gone, call.number, "");
-            return e;
-        }
-        return recordUnidentified(tracer, thread, &fixed, argument, e);
-    };
-    defer taken.close();
-    fixed.file = tracer.descriptors.identify(taken.descriptor) catch .{};
-    if (row.open.how != syscalls.Argument.none) fixed.flags |= descriptors_mod.flagsOf(owner, number, taken) catch 0;
-
-    var flags: u16 = 0;
-    var link_buffer: [paths.max]u8 = undefined;
-    const link: descriptors_mod.Link = tracer.descriptors.linkOf(taken.descriptor, &fixed.file, &link_buffer) catch blk: {
-        flags |= records.bit(.unresolved) | records.bit(.truncated); // the kernel's links end at a page
-        break :blk .{ .path = argument };
-    };
-    if (link.deleted) flags |= records.bit(.deleted);
-    if (isPrivateOfOurs(tracer, thread, link.path, fixed.flags)) return takeBack(tracer, thread, number, link.path);
-    const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
-        .{ .not_held = .path_only }
-    else
-        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags) });
-    fixed.held = held.descriptor;
-    fixed.not_held = @backingInt(held.not_held);
-    fixed.held_errno = held.errno;
-    fixed.content = held.content;
-    const sequence = recordOpen(tracer, thread, &fixed, link.path, argument, flags);
-    if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
-}
-
-/// Files of the tracer and the front end below /proc: their memory, say. Only root can open them.
-fn isPrivateOfOurs(tracer: *Tracer, thread: *const Thread, path: []const u8, flags: u64) bool {
-    const entry = status_file.entryOf(path) orelse return false;
-    return (isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process);
-}
-
-/// Before the call for those who could succeed: a link below fd/ leads to a file that shows no more where it was found.
-fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
-    if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
-    var buffer: [paths.max]u8 = undefined;
-    const path = try openArgument(tracer, thread, row, &buffer);
-    if (!isPrivateOfOurs(tracer, thread, path, openFlags(&thread.call, row))) return;
-    tracer.gap(thread, .attack_refused, thread.call.number, path);
-    const kept = tracer.tracees.takeBuffer(&thread.call) orelse return limit(tracer, thread, "calls at once");
-    var items: decode.Items = .{ .buffer = kept };
-    items.add(.path, row.open.path, &.{path}, 0);
-    thread.call.length = @intCast(items.length);
-    thread.call.items = items.count;
-    return deny(tracer, thread, errno.perm);
-}
-
-/// By another way than its path (a directory descriptor, a path that changed meanwhile): which file it is shows only now.
-fn takeBack(tracer: *Tracer, thread: *Thread, number: i32, path: []const u8) Error!void {
-    const call = &thread.call;
-    tracer.gap(thread, .attack_refused, call.number, path);
-    var items: decode.Items = .{ .buffer = &tracer.scratch.items };
-    items.add(.path, syscalls.rows[call.row].open.path, &.{path}, 0);
-    call.flags |= records.bit(.denied);
-    record(tracer, thread, errno.perm, &.{ .items = &items });
-    const buffer = tracer.tracees.takeBuffer(call) orelse return limit(tracer, thread, "calls at once");
-    const saved = try inject.begin(thread.tid, call.abi == .i386, number);
-    @memcpy(buffer[0..@sizeOf(inject.Saved)], std.mem.asBytes(&saved));
-    call.length = @sizeOf(inject.Saved);
-    call.at_exit = .closing;
-}
-
-fn finishClosing(tracer: *Tracer, thread: *Thread) Error!void {
-    const call = &thread.call;
-    call.at_exit = .nothing;
-    defer {
-        tracer.tracees.releaseBuffer(call);
-        call.* = .{};
-    }
-    const saved = std.mem.bytesToValue(inject.Saved, tracer.tracees.bufferOf(call)[0..@sizeOf(inject.Saved)]);
-    try inject.end(thread.tid, &saved, errno.perm);
-}
-
-fn recordOpen(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, argument: []const u8, flags: u16) u64 {
-    var root_buffer: [paths.max]u8 = undefined;
-    const root: []const u8 = if (tracer.roots_differ) paths.rootOf(thread.tid, &root_buffer) else "";
-    fixed.root_length = @intCast(root.len);
-    fixed.path_length = @intCast(path.len);
-    return tracer.records.emit(.open, tracer.who(thread), flags | thread.call.flags, fixed.*, &.{ root, path, argument });
-}
-
-/// Another thread has closed it, or nobody may look at this process.
-fn recordUnidentified(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, argument: []const u8, e: sys.Error) void {
-    const call = &thread.call;
-    if (e == error.Denied) reportUnreadable(tracer, thread) else tracer.gap(thread, .unreadable_descriptor, @intCast(fixed.descriptor), "");
-    if (argument.len == 0) {
-        call.flags |= records.bit(.unreadable);
-        return record(tracer, thread, fixed.descriptor, &.{});
-    }
-    const row = &syscalls.rows[call.row];
-    var buffer: [paths.max]u8 = undefined;
-    const resolved = paths.resolve(&tracer.descriptors, placeOf(tracer, thread, openDirectory(row)), argument, .file, &buffer);
-    _ = recordOpen(tracer, thread, fixed, resolved.path, argument, records.bit(.unresolved));
-}
-
-/// Only of an open that succeeded: half of all opens look for what is not there.
-fn openArgument(tracer: *Tracer, thread: *Thread, row: *const Row, buffer: []u8) sys.Error![]const u8 {
-    if (row.open.path == syscalls.Argument.none) return "";
-    const given = tracer.memory.string(thread.tid, thread.call.arguments[row.open.path], buffer) catch |e| {
-        if (e == error.TraceeGone) return e;
-        if (e == error.Denied) reportUnreadable(tracer, thread);
-        return "";
-    };
-    return given.bytes;
-}
-
-fn openFlags(call: *const Call, row: *const Row) u64 {
-    if (row.open.how != syscalls.Argument.none) return call.how_flags;
-    const given = if (row.open.flags == syscalls.Argument.none) 0 else call.arguments[row.open.flags] & std.math.maxInt(u32);
-    return given | row.open.always;
-}
-
-fn openMode(call: *const Call, row: *const Row) u32 {
-    if (row.open.how != syscalls.Argument.none) return @truncate(call.how_mode);
-    return if (row.open.mode == syscalls.Argument.none) 0 else @truncate(call.arguments[row.open.mode]);
-}
-
-const o_accmode = 0o3;
-const o_trunc: u64 = @as(u32, @bitCast(linux.O{ .TRUNC = true }));
-const o_path: u64 = @as(u32, @bitCast(linux.O{ .PATH = true }));
-
-pub fn isForWriting(flags: u64) bool {
-    return flags & o_accmode != 0 or flags & o_trunc != 0;
+    try families.adoptEscaped(tracer, thread, @truncate(result));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -597,16 +355,13 @@ pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     switch (call.at_exit) {
         .nothing, .guard, .closing => {},
         // A descriptor for reading that nobody lived to use has told the build nothing.
-        .open => if (isForWriting(openFlags(call, &syscalls.rows[call.row])) or openFlags(call, &syscalls.rows[call.row]) & o_creat != 0)
-            tracer.gap(thread, .tracee_gone, call.number, ""),
+        .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, ""),
         .record => {
             if (!canWait(call)) tracer.gap(thread, .tracee_gone, call.number, "");
             record(tracer, thread, 0, &.{ .entry_only = true });
         },
     }
 }
-
-const o_creat: u64 = @as(u32, @bitCast(linux.O{ .CREAT = true }));
 
 /// Calls in which a process is ordinarily killed: a server in accept.
 fn canWait(call: *const Call) bool {
@@ -618,26 +373,26 @@ fn canWait(call: *const Call) bool {
     return false;
 }
 
-fn reportUnreadable(tracer: *Tracer, thread: *Thread) void {
+pub fn reportUnreadable(tracer: *Tracer, thread: *Thread) void {
     const process = tracer.tracees.processOf(thread);
     if (process.unreadable_reported) return;
     process.unreadable_reported = true;
     tracer.gap(thread, .unreadable_memory, thread.call.number, "");
 }
 
-fn limit(tracer: *Tracer, thread: *Thread, name: []const u8) void {
+pub fn limit(tracer: *Tracer, thread: *Thread, name: []const u8) void {
     thread.call.flags |= records.bit(.truncated);
     tracer.gap(thread, .limit, tracee.buffer_count, name);
 }
 
-const RecordOptions = struct {
+pub const RecordOptions = struct {
     entry_only: bool = false,
     /// Read after the call; those from before it are the call's own.
     items: ?*const decode.Items = null,
 };
 
 /// The Syscall record. What happens before the command's first image is our own doing.
-fn record(tracer: *Tracer, thread: *Thread, result: i64, options: *const RecordOptions) void {
+pub fn record(tracer: *Tracer, thread: *Thread, result: i64, options: *const RecordOptions) void {
     if (!tracer.command_running) return;
     const call = &thread.call;
     const later: []const u8 = if (options.items) |items| items.written() else "";

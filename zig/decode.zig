@@ -13,7 +13,6 @@ const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const Argument = syscalls.Argument;
 const Memory = @import("memory.zig").Memory;
-const assert = std.debug.assert;
 
 /// Of data that a call sends: enough for a name server's question. What is cut is marked in the item, not in the record.
 pub const bytes_max = 512;

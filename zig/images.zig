@@ -3,8 +3,8 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
-const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
+const opens = @import("opens.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
 const status_file = @import("status.zig");
@@ -256,7 +256,7 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
     const flags = descriptors_mod.flagsOf(owner, number, taken) catch 0;
     var link_buffer: [paths.max]u8 = undefined;
     const link = tracer.descriptors.linkOf(taken.descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
-    const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = calls.isForWriting(flags) });
+    const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags) });
     const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{
         .header = undefined,
         .file = file,

@@ -15,8 +15,8 @@ const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const children = @import("children.zig");
 const descriptors_mod = @import("descriptors.zig");
+const families = @import("families.zig");
 const images = @import("images.zig");
-const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
 const stop_mod = @import("stop.zig");
@@ -28,7 +28,6 @@ const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
 const Stop = stop_mod.Stop;
 const Thread = tracee.Thread;
-const assert = std.debug.assert;
 
 /// Seizes the session's command and records what it and its descendants do. Returns when nothing of it is alive.
 pub fn trace(session: *Session) void {
@@ -70,11 +69,7 @@ fn onTick(_: linux.SIG) callconv(.c) void {
 }
 
 /// While there is something to look after, wait4 is interrupted this often. Otherwise never.
-const tick_ms = 50;
-/// A new thread that nobody has announced for so long has lost its creator.
-const parked_ns = 100 * std.time.ns_per_ms;
-/// As above, if its parent is alive: a creator that passed its own parent on (CLONE_PARENT) and died.
-const parked_long_ns = 2 * std.time.ns_per_s;
+pub const tick_ms = 50;
 /// After that it is our children who are killed, not those we know of.
 const killing_max_ns = 2 * std.time.ns_per_s;
 /// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
@@ -221,7 +216,7 @@ pub const Tracer = struct {
     /// Nothing is alive. Whose death came before it was announced, and was forgotten in a storm of them, ends here.
     fn endAll(tracer: *Tracer) void {
         for (tracer.tracees.all()) |*thread| {
-            if (thread.state == .expected or thread.state == .running) tracer.endThread(thread, @backingInt(linux.SIG.KILL));
+            if (thread.state == .expected or thread.state == .running) families.endThread(tracer, thread, @backingInt(linux.SIG.KILL));
         }
     }
 
@@ -230,8 +225,8 @@ pub const Tracer = struct {
     fn dispatch(tracer: *Tracer, tid: i32, status: u32) HandleError!void {
         const message = if (stop_mod.hasMessage(status)) try ptrace.eventMessage(tid) else 0;
         const stop = stop_mod.classify(status, message);
-        if (stop == .gone) return tracer.onGone(tid, status);
-        const thread = tracer.tracees.find(tid) orelse return tracer.park(tid);
+        if (stop == .gone) return families.onGone(tracer, tid, status);
+        const thread = tracer.tracees.find(tid) orelse return families.park(tracer, tid, stop);
         switch (thread.state) {
             .running => {
                 const signal = try tracer.handle(thread, stop);
@@ -246,7 +241,7 @@ pub const Tracer = struct {
             .dead => {
                 // The number of one that died before anybody had announced it is another's now.
                 tracer.tracees.remove(thread);
-                try tracer.park(tid);
+                try families.park(tracer, tid, stop);
             },
             .parked => {}, // it is stopped already
             .free => unreachable, // `find` returns none
@@ -257,7 +252,7 @@ pub const Tracer = struct {
     fn handle(tracer: *Tracer, thread: *Thread, stop: Stop) HandleError!u32 {
         switch (stop) {
             .seccomp, .syscall => try calls.onStop(tracer, thread),
-            .created => |created| try tracer.onCreated(thread, created),
+            .created => |created| try families.onCreated(tracer, thread, created),
             .exec => |former| try tracer.onExec(thread, former),
             .trap => tracer.setGroupStop(thread, false),
             .group => tracer.setGroupStop(thread, true),
@@ -269,7 +264,7 @@ pub const Tracer = struct {
     }
 
     /// The one place that resumes.
-    fn go(tracer: *Tracer, thread: *Thread, signal: u32) ptrace.Error!void {
+    pub fn go(tracer: *Tracer, thread: *Thread, signal: u32) ptrace.Error!void {
         _ = tracer;
         const how: ptrace.Resume = if (thread.in_group_stop)
             .listen
@@ -291,86 +286,12 @@ pub const Tracer = struct {
     // -----------------------------------------------------------------------------------------
     // Families
 
-    /// The first stop of a thread that nobody has announced yet.
-    fn park(tracer: *Tracer, tid: i32) HandleError!void {
-        const thread = try tracer.tracees.add(tid, .parked);
-        thread.since_ns = sys.nowNs();
-        thread.leads = ptrace.isThreadOf(tid, tid);
-        if (tracer.killing) sys.kill(tid, .KILL) catch {};
-        tracer.keepTicking(tick_ms);
-    }
-
-    fn onCreated(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) HandleError!void {
-        creator.call.child_seen = true;
-        // Its child is attached to us: whether one escaped need not be asked at the exit.
-        if (creator.call.at_exit == .guard) {
-            creator.call.at_exit = .nothing;
-            tracer.tracees.releaseBuffer(&creator.call);
-        }
-        const child = created.child;
-        const thread = tracer.tracees.find(child) orelse return tracer.expect(creator, created);
-        switch (thread.state) {
-            .parked => {
-                if (thread.leads) tracer.addChild(thread, creator, created.event) else tracer.tracees.join(thread, creator);
-                tracer.tracees.setState(thread, .running);
-                thread.every_call = creator.every_call;
-                // It can have been killed since; that says nothing about its creator.
-                tracer.go(thread, 0) catch |e| if (e != error.TraceeGone) return e;
-            },
-            .dead => {
-                const status = thread.status;
-                tracer.addChild(thread, creator, created.event);
-                tracer.tracees.setState(thread, .running);
-                tracer.endThread(thread, status);
-            },
-            // It was taken in without its creator's word, which comes late.
-            .expected, .running => {},
-            .free => unreachable, // `find` returns none
-        }
-    }
-
-    /// Announced, not yet seen.
-    fn expect(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) HandleError!void {
-        const death = tracer.tracees.takeDeath(created.child);
-        const thread = try tracer.tracees.add(created.child, .expected);
-        thread.every_call = creator.every_call;
-        const gone = if (death != null) status_file.isGone(created.child) else false;
-        // Of a dead one nothing can be asked any more; a thread's death means nothing to a record.
-        const is_thread = if (gone) created.event == linux.PTRACE.EVENT.CLONE else ptrace.isThreadOf(tracer.tracees.processOf(creator).pid, created.child);
-        if (is_thread) tracer.tracees.join(thread, creator) else tracer.addChild(thread, creator, created.event);
-        if (gone) tracer.endThread(thread, death.?);
-    }
-
-    fn addChild(tracer: *Tracer, thread: *Thread, creator: *const Thread, event: u32) void {
-        const parent = tracer.tracees.processOf(creator).*;
-        const process = tracer.tracees.addProcess(thread);
-        _ = tracer.records.emit(.process, .{ .tid = thread.tid, .process = process.serial }, 0, .{
-            .header = undefined,
-            .parent = parent.serial,
-            .pid = thread.tid,
-            .parent_pid = parent.pid,
-            .event = event,
-            .clone_flags = 0,
-        }, &.{});
-    }
-
     /// Whether a number means the tracer, the front end or a thread of it, for a tracee that counts processes as we do.
     pub fn isOurs(tracer: *Tracer, thread: *const Thread, number: i32) bool {
         const session = tracer.session;
         if (number <= 0) return false;
         const is_ours = number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number);
         return is_ours and status_file.isSamePidNamespace(thread.tid);
-    }
-
-    /// A child that runs though no event announced it: CLONE_UNTRACED got past us.
-    pub fn adoptEscaped(tracer: *Tracer, creator: *Thread, tid: i32) HandleError!void {
-        tracer.gap(creator, .untraced_child, @intCast(tid), "");
-        if (tracer.tracees.find(tid) != null or ptrace.seize(tid) != .SUCCESS) return;
-        const thread = try tracer.tracees.add(tid, .running);
-        if (ptrace.isThreadOf(tracer.tracees.processOf(creator).pid, tid))
-            tracer.tracees.join(thread, creator)
-        else
-            tracer.addChild(thread, creator, linux.PTRACE.EVENT.CLONE);
     }
 
     fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {
@@ -384,54 +305,10 @@ pub const Tracer = struct {
         tracer.session.setPhase(.running);
     }
 
-    fn onGone(tracer: *Tracer, tid: i32, status: u32) void {
-        const thread = tracer.tracees.find(tid) orelse {
-            // Either the end of one that was killed before its first stop, or a zombie that we had reported
-            // and whose parent left it to us.
-            tracer.tracees.noteDeath(tid, status);
-            return;
-        };
-        switch (thread.state) {
-            .parked => {
-                if (!thread.leads) return tracer.tracees.remove(thread);
-                thread.status = status;
-                tracer.tracees.setState(thread, .dead);
-            },
-            .expected, .running => {
-                calls.onDeath(tracer, thread);
-                tracer.endThread(thread, status);
-            },
-            .dead => {}, // its parent left the zombie to us
-            .free => unreachable, // `find` returns none
-        }
-    }
-
-    fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
-        const tid = thread.tid;
-        const process = tracer.tracees.leave(thread, status) orelse return;
-        const about: records_mod.Who = .{ .tid = tid, .process = process.serial };
-        _ = tracer.records.emit(.exit, about, 0, .{
-            .header = undefined,
-            .status = @bitCast(process.status),
-            .failed_opens = process.failed_opens,
-        }, &.{});
-        tracer.descriptors.forget(process.serial);
-        const is_command = process.serial == 1;
-        const command_status: i32 = @bitCast(process.status);
-        tracer.tracees.removeProcess(process);
-        if (!is_command) return;
-        _ = tracer.records.emit(.command_end, about, 0, .{ .header = undefined, .status = command_status }, &.{});
-        const session = tracer.session;
-        session.control.command_status = command_status;
-        session.setPhase(.draining);
-        tracer.deadline_ns = sys.nowNs() + @as(u64, session.control.grace_ms) * std.time.ns_per_ms;
-        tracer.keepTicking(tick_ms);
-    }
-
     // -----------------------------------------------------------------------------------------
     // What no stop tells us
 
-    fn keepTicking(tracer: *Tracer, every_ms: u32) void {
+    pub fn keepTicking(tracer: *Tracer, every_ms: u32) void {
         if (tracer.ticking_ms != 0 and tracer.ticking_ms <= every_ms) return;
         tracer.ticking_ms = every_ms;
         ptrace.startTicks(every_ms, every_ms);
@@ -442,7 +319,7 @@ pub const Tracer = struct {
         if (tracer.ticking_ms == 0 or @atomicRmw(u32, &ticked, .Xchg, 0, .monotonic) == 0) return;
         const now = sys.nowNs();
         const tracees = &tracer.tracees;
-        if (tracees.parked_count > 0) tracer.adoptParked(now);
+        if (tracees.parked_count > 0) families.adoptParked(tracer, now);
         if (tracees.delayed_count > 0) tracer.resumeDelayed(now);
         if (tracer.session.killRequested()) {
             tracer.killAll();
@@ -462,42 +339,6 @@ pub const Tracer = struct {
             tracer.tracees.setDelay(thread, null);
             tracer.go(thread, 0) catch {}; // gone: its death is reported
         }
-    }
-
-    /// Threads whose creator has died without announcing them: /proc knows whose they are.
-    fn adoptParked(tracer: *Tracer, now: u64) void {
-        for (tracer.tracees.all()) |*thread| {
-            if (thread.state != .parked or now - thread.since_ns < parked_ns) continue;
-            const status = status_file.read(thread.tid) catch continue;
-            const relative = tracer.tracees.find(if (thread.leads) status.parent else status.process);
-            const known = if (relative) |r| r.state == .running or r.state == .expected else false;
-            if (thread.leads) {
-                if (known and now - thread.since_ns < parked_long_ns) continue;
-                tracer.adoptProcess(thread, if (known) relative else null, status.parent);
-            } else {
-                if (!known) continue; // its process is dying, and it too
-                tracer.tracees.join(thread, relative.?);
-            }
-            thread.every_call = tracer.filters_seen or (known and relative.?.every_call);
-            tracer.tracees.setState(thread, .running);
-            tracer.go(thread, 0) catch {}; // gone: its death is reported
-        }
-    }
-
-    fn adoptProcess(tracer: *Tracer, thread: *Thread, parent: ?*Thread, parent_pid: i32) void {
-        const serial = if (parent) |p| tracer.tracees.processOf(p).serial else 0;
-        const process = tracer.tracees.addProcess(thread);
-        const about: records_mod.Who = .{ .tid = thread.tid, .process = process.serial };
-        _ = tracer.records.emit(.process, about, 0, .{
-            .header = undefined,
-            // The command is the ancestor of all: better than none.
-            .parent = if (serial == 0) 1 else serial,
-            .pid = thread.tid,
-            .parent_pid = parent_pid,
-            .event = 0,
-            .clone_flags = 0,
-        }, &.{});
-        tracer.records.gap(about, .parent_unknown, @intCast(thread.tid), "");
     }
 
     /// The grace period is over. Whom nothing survives is named.

@@ -1,0 +1,121 @@
+//! What the tracer answers in the kernel's place: calls that would get a process out of our sight, and calls that reach
+//! for the tracer or the front end.
+const std = @import("std");
+const linux = std.os.linux;
+const calls = @import("calls.zig");
+const decode = @import("decode.zig");
+const inject = @import("inject.zig");
+const opens = @import("opens.zig");
+const paths = @import("paths.zig");
+const ptrace = @import("ptrace.zig");
+const records = @import("records.zig");
+const status_file = @import("status.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const tracee = @import("tracee.zig");
+const Tracer = @import("tracer.zig").Tracer;
+const Call = tracee.Call;
+const Thread = tracee.Thread;
+const Row = syscalls.Row;
+const errno = calls.errno;
+
+const Error = sys.Error || error{TooManyTracees};
+
+/// At a seccomp stop only: there a call can still be left out.
+pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
+    const call = &thread.call;
+    if (call.abi == .x32) {
+        tracer.gap(thread, .x32_refused, call.number, "");
+        return deny(tracer, thread, errno.nosys);
+    }
+    if (call.row == Call.no_row) return;
+    const row = &syscalls.rows[call.row];
+    if (row.reaches) |reach| if (isAimedAtUs(tracer, thread, reach)) {
+        tracer.gap(thread, .attack_refused, call.number, row.name);
+        return deny(tracer, thread, errno.perm);
+    };
+    if (row.event == .open) try guardPath(tracer, thread, row);
+    switch (row.special) {
+        .clone => if (call.arguments[0] & linux.CLONE.UNTRACED != 0) {
+            // In a register: nobody else can put it back.
+            try ptrace.setArgument(thread.tid, call.abi == .i386, 0, call.arguments[0] & ~@as(u64, linux.CLONE.UNTRACED));
+        },
+        .clone3 => if (calls.cloneFlags(tracer, call, row) & linux.CLONE.UNTRACED != 0) try deny(tracer, thread, errno.nosys),
+        .io_uring => if (tracer.session.control.allow_io_uring == 0) {
+            tracer.gap(thread, .io_uring_refused, 0, "");
+            try deny(tracer, thread, errno.nosys);
+        },
+        .prctl => if (!tracer.privileged and call.arguments[0] == syscalls.pr.set_dumpable and call.arguments[1] == 0) {
+            tracer.gap(thread, .dumpable_kept, 0, "");
+            try deny(tracer, thread, 0);
+        },
+        .none, .seccomp, .root, .mounts, .ptrace, .truncate => {},
+    }
+}
+
+fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {
+    const arguments = &thread.call.arguments;
+    if (reach.signal != syscalls.Argument.none and @as(u32, @truncate(arguments[reach.signal])) == 0) return false;
+    const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
+    return tracer.isOurs(thread, switch (reach.by) {
+        .number => word,
+        .pidfd => status_file.processOfPidfd(thread.tid, word),
+    });
+}
+
+/// The kernel skips the call, and the tracee gets `result`.
+fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
+    const call = &thread.call;
+    try ptrace.skipCall(thread.tid, result);
+    call.flags |= records.bit(.denied);
+    call.at_exit = .nothing;
+    calls.record(tracer, thread, result, &.{});
+    tracer.tracees.releaseBuffer(call);
+}
+
+/// Files of the tracer and the front end below /proc: their memory, say. Only root can open them.
+pub fn isPrivateOfOurs(tracer: *Tracer, thread: *const Thread, path: []const u8, flags: u64) bool {
+    const entry = status_file.entryOf(path) orelse return false;
+    return (opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process);
+}
+
+/// Before the call for those who could succeed: a link below fd/ leads to a file that shows no more where it was found.
+fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
+    if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
+    var buffer: [paths.max]u8 = undefined;
+    const path = try opens.argumentOf(tracer, thread, row, &buffer);
+    if (!isPrivateOfOurs(tracer, thread, path, opens.flagsOf(&thread.call, row))) return;
+    tracer.gap(thread, .attack_refused, thread.call.number, path);
+    const kept = tracer.tracees.takeBuffer(&thread.call) orelse return calls.limit(tracer, thread, "calls at once");
+    var items: decode.Items = .{ .buffer = kept };
+    items.add(.path, row.open.path, &.{path}, 0);
+    thread.call.length = @intCast(items.length);
+    thread.call.items = items.count;
+    return deny(tracer, thread, errno.perm);
+}
+
+/// By another way than its path (a directory descriptor, a path that changed meanwhile): which file it is shows only now.
+pub fn takeBack(tracer: *Tracer, thread: *Thread, number: i32, path: []const u8) Error!void {
+    const call = &thread.call;
+    tracer.gap(thread, .attack_refused, call.number, path);
+    var items: decode.Items = .{ .buffer = &tracer.scratch.items };
+    items.add(.path, syscalls.rows[call.row].open.path, &.{path}, 0);
+    call.flags |= records.bit(.denied);
+    calls.record(tracer, thread, errno.perm, &.{ .items = &items });
+    const buffer = tracer.tracees.takeBuffer(call) orelse return calls.limit(tracer, thread, "calls at once");
+    const saved = try inject.begin(thread.tid, call.abi == .i386, number);
+    @memcpy(buffer[0..@sizeOf(inject.Saved)], std.mem.asBytes(&saved));
+    call.length = @sizeOf(inject.Saved);
+    call.at_exit = .closing;
+}
+
+pub fn finishClosing(tracer: *Tracer, thread: *Thread) Error!void {
+    const call = &thread.call;
+    call.at_exit = .nothing;
+    defer {
+        tracer.tracees.releaseBuffer(call);
+        call.* = .{};
+    }
+    const saved = std.mem.bytesToValue(inject.Saved, tracer.tracees.bufferOf(call)[0..@sizeOf(inject.Saved)]);
+    try inject.end(thread.tid, &saved, errno.perm);
+}

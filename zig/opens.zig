@@ -1,0 +1,170 @@
+//! Opens: what is looked at before one that wants to write, and what has become of one that succeeded. Whatever path was
+//! given, what counts is the descriptor that came out.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const calls = @import("calls.zig");
+const descriptors_mod = @import("descriptors.zig");
+const guards = @import("guards.zig");
+const paths = @import("paths.zig");
+const records = @import("records.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const tracee = @import("tracee.zig");
+const Tracer = @import("tracer.zig").Tracer;
+const Call = tracee.Call;
+const Thread = tracee.Thread;
+const Row = syscalls.Row;
+
+const Error = sys.Error || error{TooManyTracees};
+
+const o_accmode = 0o3;
+const o_creat: u64 = @as(u32, @bitCast(linux.O{ .CREAT = true }));
+const o_trunc: u64 = @as(u32, @bitCast(linux.O{ .TRUNC = true }));
+const o_path: u64 = @as(u32, @bitCast(linux.O{ .PATH = true }));
+
+pub fn isForWriting(flags: u64) bool {
+    return flags & o_accmode != 0 or flags & o_trunc != 0;
+}
+
+/// A descriptor for reading that nobody lived to use has told the build nothing; other opens may have changed something.
+pub fn leavesTraces(call: *const Call) bool {
+    const flags = flagsOf(call, &syscalls.rows[call.row]);
+    return isForWriting(flags) or flags & o_creat != 0;
+}
+
+pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
+    if (row.open.how != syscalls.Argument.none) try readHow(tracer, thread, row);
+    if (isForWriting(flagsOf(&thread.call, row))) try beforeWriting(tracer, thread, row.open.path, directoryOf(row));
+}
+
+fn readHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
+    const call = &thread.call;
+    const how = tracer.memory.readValue(thread.tid, call.arguments[row.open.how], [2]u64) catch |e| {
+        if (e == error.TraceeGone) return e;
+        return; // F_GETFL still says how it was opened
+    };
+    call.how_flags = how[0];
+    call.how_mode = how[1];
+}
+
+/// The content that a reader was given must be digested before somebody changes it: "as it was at the open".
+/// The call waits at this stop; nobody else does.
+pub fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) sys.Error!void {
+    if (path == syscalls.Argument.none) return;
+    const call = &thread.call;
+    var text: [paths.max]u8 = undefined;
+    const given = tracer.memory.string(thread.tid, call.arguments[path], &text) catch |e| {
+        return if (e == error.TraceeGone) e else {};
+    };
+    if (given.bytes.len == 0) return;
+    const descriptor = paths.openInPlace(calls.placeOf(tracer, thread, directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
+    defer sys.close(descriptor);
+    const file = tracer.descriptors.identify(descriptor) catch return;
+    if (!descriptors_mod.isRegular(file.mode)) return;
+    call.size_before = file.size;
+    if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
+    tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
+}
+
+fn directoryOf(row: *const Row) u8 {
+    return if (row.open.path == 1) 0 else syscalls.Argument.none;
+}
+
+pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
+    const call = &thread.call;
+    const row = &syscalls.rows[call.row];
+    const owner = tracer.owner(thread);
+    var argument_buffer: [paths.max]u8 = undefined;
+    const argument = try argumentOf(tracer, thread, row, &argument_buffer);
+    var fixed: abi.Open = .{
+        .header = undefined,
+        .file = .{},
+        .flags = flagsOf(call, row),
+        .mode = modeOf(call, row),
+        .descriptor = number,
+        .held = -1,
+        .not_held = @backingInt(abi.NotHeld.gone),
+        .held_errno = 0,
+        .number = call.number,
+        .abi = @backingInt(call.abi),
+        .root_length = 0,
+        .content = 0,
+        .size_before = call.size_before,
+        .path_length = 0,
+        .argument_length = @intCast(argument.len),
+    };
+    const taken = tracer.descriptors.take(owner, number) catch |e| {
+        if (e == error.TraceeGone) {
+            if (leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, "");
+            return e;
+        }
+        return recordUnidentified(tracer, thread, &fixed, argument, e);
+    };
+    defer taken.close();
+    fixed.file = tracer.descriptors.identify(taken.descriptor) catch .{};
+    if (row.open.how != syscalls.Argument.none) fixed.flags |= descriptors_mod.flagsOf(owner, number, taken) catch 0;
+
+    var flags: u16 = 0;
+    var link_buffer: [paths.max]u8 = undefined;
+    const link: descriptors_mod.Link = tracer.descriptors.linkOf(taken.descriptor, &fixed.file, &link_buffer) catch blk: {
+        flags |= records.bit(.unresolved) | records.bit(.truncated); // the kernel's links end at a page
+        break :blk .{ .path = paths.resolve(&tracer.descriptors, calls.placeOf(tracer, thread, directoryOf(row)), argument, .name, &link_buffer).path };
+    };
+    if (link.deleted) flags |= records.bit(.deleted);
+    if (guards.isPrivateOfOurs(tracer, thread, link.path, fixed.flags)) return guards.takeBack(tracer, thread, number, link.path);
+    const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
+        .{ .not_held = .path_only }
+    else
+        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags) });
+    fixed.held = held.descriptor;
+    fixed.not_held = @backingInt(held.not_held);
+    fixed.held_errno = held.errno;
+    fixed.content = held.content;
+    const sequence = record(tracer, thread, &fixed, link.path, argument, flags);
+    if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
+}
+
+fn record(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, argument: []const u8, flags: u16) u64 {
+    var root_buffer: [paths.max]u8 = undefined;
+    const root: []const u8 = if (tracer.roots_differ) paths.rootOf(thread.tid, &root_buffer) else "";
+    fixed.root_length = @intCast(root.len);
+    fixed.path_length = @intCast(path.len);
+    return tracer.records.emit(.open, tracer.who(thread), flags | thread.call.flags, fixed.*, &.{ root, path, argument });
+}
+
+/// Another thread has closed it, or nobody may look at this process.
+fn recordUnidentified(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, argument: []const u8, e: sys.Error) void {
+    const call = &thread.call;
+    if (e == error.Denied) calls.reportUnreadable(tracer, thread) else tracer.gap(thread, .unreadable_descriptor, @intCast(fixed.descriptor), "");
+    if (argument.len == 0) {
+        call.flags |= records.bit(.unreadable);
+        return calls.record(tracer, thread, fixed.descriptor, &.{});
+    }
+    const row = &syscalls.rows[call.row];
+    var buffer: [paths.max]u8 = undefined;
+    const resolved = paths.resolve(&tracer.descriptors, calls.placeOf(tracer, thread, directoryOf(row)), argument, .file, &buffer);
+    _ = record(tracer, thread, fixed, resolved.path, argument, records.bit(.unresolved));
+}
+
+/// Only of an open that succeeded: half of all opens look for what is not there.
+pub fn argumentOf(tracer: *Tracer, thread: *Thread, row: *const Row, buffer: []u8) sys.Error![]const u8 {
+    if (row.open.path == syscalls.Argument.none) return "";
+    const given = tracer.memory.string(thread.tid, thread.call.arguments[row.open.path], buffer) catch |e| {
+        if (e == error.TraceeGone) return e;
+        if (e == error.Denied) calls.reportUnreadable(tracer, thread);
+        return "";
+    };
+    return given.bytes;
+}
+
+pub fn flagsOf(call: *const Call, row: *const Row) u64 {
+    if (row.open.how != syscalls.Argument.none) return call.how_flags;
+    const given = if (row.open.flags == syscalls.Argument.none) 0 else call.arguments[row.open.flags] & std.math.maxInt(u32);
+    return given | row.open.always;
+}
+
+fn modeOf(call: *const Call, row: *const Row) u32 {
+    if (row.open.how != syscalls.Argument.none) return @truncate(call.how_mode);
+    return if (row.open.mode == syscalls.Argument.none) 0 else @truncate(call.arguments[row.open.mode]);
+}
