@@ -28,9 +28,11 @@ const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
 const Stop = stop_mod.Stop;
 const Thread = tracee.Thread;
+const assert = std.debug.assert;
 
 /// Seizes the session's command and records what it and its descendants do. Returns when nothing of it is alive.
 pub fn trace(session: *Session) void {
+    assert(session.command_pid > 0); // 0 would mean ourselves to kill(2)
     ptrace.takeSignals(onTick);
     var tracer = Tracer.start(session) catch |e| {
         session.setError(stageOf(e), 0);
