@@ -372,3 +372,7 @@ pub const Tracer = struct {
         if (nothing_known) _ = children.killUntilNone(.{ .reap_all = true });
     }
 };
+
+test {
+    _ = @import("tracer_test.zig");
+}

@@ -91,7 +91,7 @@ fn traceHere(session: *Session, words: []const [*:0]const u8) noreturn {
         var argv: [8:null]?[*:0]const u8 = @splat(null);
         for (words, argv[0..words.len]) |word, *slot| slot.* = word;
         const environment = [_:null]?[*:0]const u8{"PATH=/bin:/usr/bin"};
-        _ = linux.execve(words[0], &argv, &environment);
+        _ = sys.check(linux.execve(words[0], &argv, &environment)) catch {};
         sys.exit(127);
     }
     tracer.trace(session);
