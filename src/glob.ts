@@ -137,12 +137,12 @@ function matcherOf(tokens: readonly Token[]): Glob {
 
 /** With `at` all that can be reached without a character. */
 function enter(tokens: readonly Token[], at: number, places: Set<number>): void {
+  const token = tokens[at];
+  // Also where we are inside of it already: only whoever comes to it anew may leave it out.
+  if (token?.kind === "many" && token.orNothing) enter(tokens, at + 2, places);
   if (places.has(at)) return;
   places.add(at);
-  const token = tokens[at];
-  if (token?.kind !== "many") return;
-  enter(tokens, at + 1, places);
-  if (token.orNothing) enter(tokens, at + 2, places);
+  if (token?.kind === "many") enter(tokens, at + 1, places);
 }
 
 function step(tokens: readonly Token[], at: number, character: string, next: Set<number>): void {
@@ -156,7 +156,9 @@ function step(tokens: readonly Token[], at: number, character: string, next: Set
       if (token.matches(character)) enter(tokens, at + 1, next);
       return;
     case "many":
-      if (token.slashes || character !== "/") enter(tokens, at, next);
+      if (!token.slashes && character === "/") return;
+      next.add(at);
+      enter(tokens, at + 1, next);
   }
 }
 
