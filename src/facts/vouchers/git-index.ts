@@ -32,6 +32,7 @@ const namesBytesMax = 1 << 30;
 const nameBytesMax = 4096;
 const submodulesMax = 10_000;
 
+const headerBytes = 12;
 /** ctime, mtime, device, inode, mode, user, group, size: four bytes each, the times twice that. */
 const statBytes = 40;
 const modeOffset = 24;
@@ -43,40 +44,39 @@ class Damaged extends Error {}
 
 /** `wanted`: paths below the top of the work tree, one character a byte. */
 export function parseGitIndex(bytes: Buffer, wanted: ReadonlySet<string>): GitIndex {
-  if (bytes.length < 12 || bytes.toString("latin1", 0, 4) !== "DIRC") return { kind: "refused", reason: "it is no git index" };
+  if (bytes.length < headerBytes || bytes.toString("latin1", 0, 4) !== "DIRC")
+    return { kind: "refused", reason: "it is no git index" };
   const version = bytes.readUInt32BE(4);
   if (version < 2 || version > 4) return { kind: "refused", reason: `version ${version} of the index is not known` };
-  const objectHash = objectHashOf(bytes);
-  if (objectHash === undefined) return { kind: "refused", reason: "its checksum is wrong" };
-  try {
-    return new IndexReader(bytes, version, objectHash, wanted).read();
-  } catch (error) {
-    if (error instanceof Damaged) return { kind: "refused", reason: error.message };
-    throw error;
+  let reason = "its checksum is wrong";
+  for (const objectHash of objectHashesOf(bytes)) {
+    try {
+      return new IndexReader(bytes, version, objectHash, wanted).read();
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error;
+      reason = error.message;
+    }
   }
+  return { kind: "refused", reason };
 }
 
 const idBytes = { sha1: 20, sha256: 32 } as const;
 
-/** With index.skipHash the checksum is all zeros: then the name's length is the one that the checksum does not contradict. */
-function objectHashOf(bytes: Buffer): "sha1" | "sha256" | undefined {
-  for (const hash of ["sha1", "sha256"] as const) {
-    const end = bytes.length - idBytes[hash];
-    if (end < 12) continue;
-    if (createHash(hash).update(bytes.subarray(0, end)).digest().equals(bytes.subarray(end))) return hash;
-  }
-  for (const hash of ["sha256", "sha1"] as const) {
-    const end = bytes.length - idBytes[hash];
-    if (end >= 12 && bytes.subarray(end).every(byte => byte === 0)) return hash;
-  }
-  return undefined;
+/** With index.skipHash the checksum is all zeros: then both may fit, and the longer one is tried first. */
+function objectHashesOf(bytes: Buffer): ("sha1" | "sha256")[] {
+  const fitting = (["sha256", "sha1"] as const).filter(hash => bytes.length - idBytes[hash] >= headerBytes);
+  const sumOf = (hash: "sha1" | "sha256") => bytes.subarray(bytes.length - idBytes[hash]);
+  const isRight = (hash: "sha1" | "sha256") =>
+    createHash(hash).update(bytes.subarray(0, -idBytes[hash])).digest().equals(sumOf(hash));
+  const right = fitting.toReversed().find(isRight);
+  return right === undefined ? fitting.filter(hash => sumOf(hash).every(byte => byte === 0)) : [right];
 }
 
 class IndexReader {
   readonly #entries = new Map<string, IndexEntry>();
   readonly #conflicts = new Set<string>();
   readonly #submodules: string[] = [];
-  #at = 12;
+  #at = headerBytes;
   #name: Buffer = Buffer.alloc(0);
   #namesBytes = 0;
   readonly #end: number;
