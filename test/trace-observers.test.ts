@@ -1128,7 +1128,15 @@ describe("network", () => {
     ["unix", Buffer.from("\x01\0/run/docker.sock\0junk"), { family: "AF_UNIX", address: "/run/docker.sock" }],
     ["unix, abstract", Buffer.from("\x01\0\0dbus"), { family: "AF_UNIX", address: "@dbus" }],
     ["netlink", Buffer.from([16, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]), { family: "AF_NETLINK", address: "pid 1 groups 0x2" }],
-    ["vsock", Buffer.from([40, 0, 1]), { family: "AF_40", address: "raw:280001" }],
+    ["vsock", Buffer.from([40, 0, 0, 0, 1, 4, 0, 0, 2, 0, 0, 0]), { family: "AF_VSOCK", address: "cid 2", port: 1025 }],
+    ["vsock, cut", Buffer.from([40, 0, 1]), { family: "AF_VSOCK", address: "raw:280001" }],
+    ["packet", Buffer.from([17, 0, 0, 3, 2, 0, 0, 0, 0, 0]), { family: "AF_PACKET", address: "interface 2 protocol 0x3" }],
+    [
+      "the kernel's ciphers",
+      Buffer.concat([Buffer.from("\x26\0hash"), Buffer.alloc(18), Buffer.from("sha256"), Buffer.alloc(58)]),
+      { family: "AF_ALG", address: "hash sha256" },
+    ],
+    ["a family without a name", Buffer.from([29, 0, 1]), { family: "AF_29", address: "raw:1d0001" }],
     ["IPv4, cut", Buffer.from([2, 0, 1]), { family: "AF_INET", address: "raw:020001" }],
   ];
   for (const [name, bytes, address] of rows) {

@@ -18,6 +18,7 @@ import type {
 } from "../trace/observation.ts";
 import type { Attestor, AttestorOptions } from "./attestor.ts";
 import { recordedVariables } from "./environment.ts";
+import { endpointsJson, networkJson } from "./network-json.ts";
 
 export const commandRunAttestor: Attestor = {
   name: "command-run",
@@ -124,6 +125,9 @@ function summaryJson(observation: Observation, redactions: number): JsonObject {
     redactions: redactions === 0 ? undefined : redactions,
     failedOpens: trace?.failedOpens,
     undeclaredInputs: trace?.undeclared?.counts,
+    network: trace?.network && endpointsJson(trace.network, trace.processes),
+    networkUnlisted: trace?.network?.unlisted || undefined,
+    hermetic: trace?.network?.hermetic,
   });
 }
 
@@ -195,28 +199,6 @@ function imageJson({ program, argv, executableDigest, time }: EarlierImage, text
 function nonEmpty(lists: { [name: string]: JsonArray | undefined }): JsonObject | undefined {
   const kept = omitUndefined(lists);
   return Object.keys(kept).length === 0 ? undefined : kept;
-}
-
-function networkJson({ sockets, connections, dnsLookups }: ProcessObservation["network"]): JsonObject | undefined {
-  return nonEmpty({
-    sockets: listJson(sockets, ({ family, type, protocol, fd }) => ({ family, type, protocol, fd })),
-    connections: listJson(connections, ({ syscall, family, address, port, fd, time, hostname, result, hostnameSource }) =>
-      omitUndefined({
-        syscall,
-        family,
-        address,
-        port,
-        fd,
-        timestamp: formatTime(time),
-        hostname,
-        result,
-        hostnamesource: hostnameSource,
-      }),
-    ),
-    dnsLookups: listJson(dnsLookups, ({ serverAddress, serverPort, names }) =>
-      omitUndefined({ serverAddress, serverPort, names }),
-    ),
-  });
 }
 
 function fileOpsJson(ops: FileOps): JsonObject | undefined {

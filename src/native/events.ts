@@ -124,9 +124,12 @@ export interface InheritedEvent extends EventHeader {
 
 export type SyscallItem =
   | { kind: "path"; argument: number; path: string }
-  | { kind: "bytes"; argument: number; bytes: Uint8Array }
+  /** `cut`: there was more. */
+  | { kind: "bytes"; argument: number; bytes: Uint8Array; cut?: true }
   | { kind: "descriptor"; argument: number; file: FileIdentity; link: string }
   | { kind: "file"; argument: number; file: FileIdentity }
+  /** `holder`: inode of the socket that waits at the port it is connected to, 0: none. Left out: not asked, or not told. */
+  | { kind: "socket"; argument: number; domain: number; type: number; peerPid?: number; holder?: bigint }
   | { kind: "root"; root: string };
 
 export interface SyscallEvent extends EventHeader {
@@ -418,6 +421,7 @@ export class Decoder {
   #item(at: number, from: number, to: number): SyscallItem {
     const number = this.#view.getUint16(at + abi.Item.kind, true);
     const argument = this.#view.getUint8(at + abi.Item.argument);
+    const isCut = (this.#view.getUint8(at + abi.Item.flags) & 1) !== 0;
     const kind = abi.itemKindNames[number];
     if (kind === undefined) throw new RecordError("unknown-item", `${number}`);
     if ((kind === "descriptor" || kind === "file") && to - from < abi.FileIdentity.sizeOf) {
@@ -427,7 +431,7 @@ export class Decoder {
       case "path":
         return { kind, argument, path: escapeRange(this.#bytes, from, to) };
       case "bytes":
-        return { kind, argument, bytes: this.#bytes.slice(from, to) };
+        return { kind, argument, bytes: this.#bytes.slice(from, to), ...(isCut ? { cut: true } : {}) };
       case "descriptor":
         return {
           kind,

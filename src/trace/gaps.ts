@@ -51,6 +51,10 @@ export const gapTable = {
   },
   "unreadable-file": { severity: "gap", sentence: "an opened file could not be read" },
   "too-large": { severity: "gap", sentence: "an opened file holds more data than the limit for digests" },
+  delegated: {
+    severity: "gap",
+    sentence: "a process outside of the build was given work over a socket, and what it does is not seen",
+  },
   "remote-file-system": {
     severity: "note",
     sentence: "files on a FUSE or network file system were read: its server decides what each reader gets",

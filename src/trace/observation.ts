@@ -49,6 +49,37 @@ export interface TraceObservation {
   failedOpens: number;
   /** Left out where nobody asked. */
   undeclared?: UndeclaredInputs;
+  network?: NetworkSummary;
+}
+
+/** Whom the build talked to, each once. */
+export interface NetworkSummary {
+  endpoints: Endpoint[];
+  /** How many are too many to be listed. */
+  unlisted: number;
+  /** Nothing left the machine, nothing was handed to somebody else, and nothing is missing. */
+  hermetic: boolean;
+}
+
+export interface Endpoint {
+  /** Who began: we (`out`), somebody else (`in`), or nobody yet. */
+  direction: "out" | "in" | "listen";
+  host?: string;
+  family: string;
+  address: string;
+  port?: number;
+  protocol: string;
+  /** Address and port of the proxy that was asked for it; then `address` is empty. */
+  via?: string;
+  /** 0, or the errno's name of the first attempt if none succeeded. */
+  result?: 0 | string;
+  /** Attempts of all processes. */
+  count: number;
+  peer?: NetworkPeer;
+  /** Serial of the first process that used it. */
+  process: number;
+  /** Its ancestors' serials, the command last. */
+  ancestors: number[];
 }
 
 /** The extremes of a run. */
@@ -87,7 +118,7 @@ export interface ProcessObservation {
   fileVersions: Map<string, DigestSet[]>;
   unhashedOpens: { path: string; reason: UnhashedReason }[];
   fileOps: FileOps;
-  network: { sockets: NetworkSocket[]; connections: NetworkConnection[]; dnsLookups: DnsLookup[] };
+  network: ProcessNetwork;
   syscallEvents: SyscallEvent[];
 }
 
@@ -127,6 +158,21 @@ export interface FileOps {
   xattrChanges: { path: string; name: string; time: bigint }[];
 }
 
+export interface ProcessNetwork {
+  sockets: NetworkSocket[];
+  connections: NetworkConnection[];
+  dnsLookups: DnsLookup[];
+  /** Connections beyond the limit, counted. */
+  summed?: SummedConnections[];
+}
+
+export interface SummedConnections {
+  syscall: NetworkConnection["syscall"];
+  family: string;
+  result?: 0 | string;
+  count: number;
+}
+
 export interface NetworkSocket {
   family: string;
   type: string;
@@ -144,13 +190,33 @@ export interface NetworkConnection {
   /** 0 or the errno's name. */
   result?: 0 | string;
   hostname?: string;
-  hostnameSource?: "sni" | "dns" | "http";
+  hostnameSource?: "sni" | "dns" | "http" | "socks";
+  /** An encrypted ClientHello was offered: `hostname` is the outer name. */
+  ech?: true;
+  /** `host:port` that a proxy was asked for: `address` is the proxy's. */
+  target?: string;
+  /** How many equal ones this stands for; left out for one. */
+  count?: number;
+  /** Who answers there, if that is no process of the build. */
+  peer?: NetworkPeer;
+}
+
+/** A process outside of the build that was given work. */
+export interface NetworkPeer {
+  /** What it is known as: `docker`, `D-Bus` … */
+  service?: string;
+  /** Not known: in another pid namespace, or gone. */
+  pid?: number;
+  program?: string;
+  digest?: DigestSet;
 }
 
 export interface DnsLookup {
   serverAddress: string;
   serverPort: number;
   names?: string[];
+  /** `NAME TYPE`, each once. */
+  queries?: string[];
 }
 
 export interface SyscallEvent {

@@ -24,6 +24,8 @@ interface Image {
 
 interface TracedProcess {
   serial: number;
+  /** Serial of its creator; 0 for the command. */
+  parent: number;
   pid: number;
   parentPid: number;
   image: Image | undefined;
@@ -74,6 +76,7 @@ export class Processes {
   readonly #options: ProcessesOptions;
   /** By serial; serials are given in the order of creation. */
   readonly #processes: (TracedProcess | undefined)[] = [];
+  readonly #pids = new Set<number>();
   /** Variables repeat in every process of a build: one copy of each. */
   readonly #variables = new Map<string, Uint8Array>();
   execs = 0;
@@ -84,8 +87,10 @@ export class Processes {
 
   onProcess(event: ProcessEvent): void {
     const parent = event.parent === 0 ? undefined : this.#processes[event.parent];
+    this.#pids.add(event.pid);
     this.#processes[event.process] = {
       serial: event.process,
+      parent: event.parent,
       pid: event.pid,
       parentPid: event.parent === 0 ? this.#options.frontEndPid : (parent?.pid ?? event.parentPid),
       image: parent?.image,
@@ -131,6 +136,16 @@ export class Processes {
 
   pidOf(serial: number): number | undefined {
     return this.#processes[serial]?.pid;
+  }
+
+  /** 0 for the command. */
+  parentOf(serial: number): number {
+    return this.#processes[serial]?.parent ?? 0;
+  }
+
+  /** Whether a process of the build has or had this number. */
+  isKnown(pid: number): boolean {
+    return this.#pids.has(pid);
   }
 
   /** In the order of creation. Only when all digests are there. */

@@ -1,5 +1,6 @@
 // struct sockaddr as text. Total: whatever the bytes are, there is an answer.
 import { escapeBytes } from "../text.ts";
+import { ipv4Text, ipv6Text } from "./protocols/ip.ts";
 
 export interface SocketAddress {
   family: string;
@@ -8,16 +9,24 @@ export interface SocketAddress {
   port?: number;
 }
 
+const AF_UNSPEC = 0;
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const AF_NETLINK = 16;
+const AF_PACKET = 17;
+const AF_ALG = 38;
+const AF_VSOCK = 40;
 
 const families: Readonly<Record<number, string>> = {
+  [AF_UNSPEC]: "AF_UNSPEC",
   [AF_UNIX]: "AF_UNIX",
   [AF_INET]: "AF_INET",
   [AF_INET6]: "AF_INET6",
   [AF_NETLINK]: "AF_NETLINK",
+  [AF_PACKET]: "AF_PACKET",
+  [AF_ALG]: "AF_ALG",
+  [AF_VSOCK]: "AF_VSOCK",
 };
 
 export const familyName = (family: number): string => families[family] ?? `AF_${family}`;
@@ -33,15 +42,29 @@ export function decodeSocketAddress(bytes: Uint8Array): SocketAddress | undefine
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const number = view.getUint16(0, true);
   const family = familyName(number);
-  if (number === AF_INET && bytes.length >= 8) {
-    return { family, address: bytes.subarray(4, 8).join("."), port: view.getUint16(2) };
-  }
-  if (number === AF_INET6 && bytes.length >= 24) {
-    return { family, address: ipv6Text(bytes.subarray(8, 24)), port: view.getUint16(2) };
-  }
-  if (number === AF_UNIX) return { family, address: unixName(bytes.subarray(2)) };
-  if (number === AF_NETLINK && bytes.length >= 12) {
-    return { family, address: `pid ${view.getUint32(4, true)} groups 0x${view.getUint32(8, true).toString(16)}` };
+  switch (number) {
+    case AF_UNSPEC:
+      return { family, address: "" };
+    case AF_UNIX:
+      return { family, address: unixName(bytes.subarray(2)) };
+    case AF_INET:
+      if (bytes.length >= 8) return { family, address: ipv4Text(bytes.subarray(4, 8)), port: view.getUint16(2) };
+      break;
+    case AF_INET6:
+      if (bytes.length >= 24) return { family, address: ipv6Text(bytes.subarray(8, 24)), port: view.getUint16(2) };
+      break;
+    case AF_NETLINK:
+      if (bytes.length < 12) break;
+      return { family, address: `pid ${view.getUint32(4, true)} groups 0x${view.getUint32(8, true).toString(16)}` };
+    case AF_PACKET:
+      if (bytes.length < 8) break;
+      return { family, address: `interface ${view.getInt32(4, true)} protocol 0x${view.getUint16(2).toString(16)}` };
+    case AF_ALG:
+      if (bytes.length < 25) break;
+      return { family, address: `${untilNul(bytes.subarray(2, 16))} ${untilNul(bytes.subarray(24))}` };
+    case AF_VSOCK:
+      if (bytes.length < 12) break;
+      return { family, address: `cid ${view.getUint32(8, true)}`, port: view.getUint32(4, true) };
   }
   return { family, address: `raw:${Buffer.from(bytes).toString("hex")}` };
 }
@@ -49,25 +72,16 @@ export function decodeSocketAddress(bytes: Uint8Array): SocketAddress | undefine
 /** unix(7): a path ends at its NUL; a name that begins with one is abstract, and counts to the end of the address. */
 function unixName(name: Uint8Array): string {
   if (name.length === 0) return ""; // unnamed, or autobind
-  if (name[0] === 0) return `@${escapeBytes(name.subarray(1))}`;
-  const end = name.indexOf(0);
-  return escapeBytes(end < 0 ? name : name.subarray(0, end));
+  return name[0] === 0 ? `@${escapeBytes(name.subarray(1))}` : untilNul(name);
 }
 
-/** RFC 5952; v4-mapped addresses as IPv4. */
-function ipv6Text(bytes: Uint8Array): string {
-  const isMapped = bytes.subarray(0, 10).every(byte => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
-  if (isMapped) return bytes.subarray(12).join(".");
-  const groups: number[] = [];
-  for (let i = 0; i < 16; i += 2) groups.push(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0));
-  // The longest run of at least two zero groups, the first of equal ones, becomes "::".
-  let best = { start: -1, length: 1 };
-  for (let start = 0; start < 8; start++) {
-    let length = 0;
-    while (start + length < 8 && groups[start + length] === 0) length++;
-    if (length > best.length) best = { start, length };
-  }
-  const text = (part: number[]) => part.map(group => group.toString(16)).join(":");
-  if (best.start < 0) return text(groups);
-  return `${text(groups.slice(0, best.start))}::${text(groups.slice(best.start + best.length))}`;
+function untilNul(text: Uint8Array): string {
+  const end = text.indexOf(0);
+  return escapeBytes(end < 0 ? text : text.subarray(0, end));
+}
+
+/** Whether a packet to this address stays on this machine whatever its routes are. 0.0.0.0 and :: mean the machine itself to connect. */
+export function isLoopback({ family, address }: SocketAddress): boolean {
+  if (family !== "AF_INET" && family !== "AF_INET6") return false;
+  return address.startsWith("127.") || address === "::1" || address === "0.0.0.0" || address === "::";
 }

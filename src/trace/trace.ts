@@ -7,10 +7,12 @@ import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
 import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
+import type { FileFigures } from "./file-facts.ts";
 import { Files } from "./files.ts";
 import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
-import { Processes } from "./processes.ts";
+import { createPeerFinder } from "./peers.ts";
+import { Processes, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
 
 export type { HashName } from "./digest-file.ts";
@@ -26,6 +28,8 @@ export interface TraceOptions {
   frontEndPid?: number;
   /** Environments are large, and only the environment attestor's run records them. */
   keepEnvironments?: boolean;
+  /** The tracer need not watch what goes out through this socket any more. */
+  onUnderstood?: (inode: bigint) => void;
   /** For tests. */
   limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number };
 }
@@ -63,7 +67,13 @@ export class Trace {
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
     this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, executed });
     this.#syscalls = new Syscalls({ reportLimit, pidOf });
-    this.#network = new Network({ reportLimit });
+    this.#network = new Network({
+      reportGap,
+      parentOf: process => this.#processes.parentOf(process),
+      isTraced: pid => this.#processes.isKnown(pid),
+      findPeer: createPeerFinder(this.#digester, hashes),
+      ...(options.onUnderstood ? { onUnderstood: options.onUnderstood } : {}),
+    });
   }
 
   onEvent(event: Event): void {
@@ -115,6 +125,7 @@ export class Trace {
 
   /** After the last event. Throws if digests were lost: then there is nothing to sign. */
   async finish(outcome: TraceOutcome): Promise<TraceObservation> {
+    this.#network.finish();
     try {
       await this.#files.finish();
     } finally {
@@ -123,44 +134,67 @@ export class Trace {
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
     this.#traceFiles = this.#files.files();
-    const processes = [...this.#processes.facts()].map(
-      (facts): ProcessObservation => ({
-        ...facts,
-        ...this.#files.takeFacts(facts.serial),
-        network: this.#network.factsOf(facts.serial),
-        syscallEvents: this.#syscalls.eventsOf(facts.serial),
-      }),
-    );
+    const processes = Array.from(this.#processes.facts(), facts => this.#observed(facts));
+    const files = this.#files.figures();
     const { kernelRelease: kernel = release(), ignoredSyscalls = abi.ignoredSyscalls } = this.#options;
     const features = [...outcome.features];
     const tracer = { mode: "ptrace", kernel, privileged: features.includes("privileged"), features, ignoredSyscalls };
     const pidOf = (process: number) => this.#processes.pidOf(process);
+    const completeness = this.#gaps.finish(tracer, pidOf);
     return {
       processes,
-      completeness: this.#gaps.finish(tracer, pidOf),
-      totals: this.#totals(processes),
-      outliers: this.#outliers(),
-      diagnostics: { unhashedOpensTotal: sum(processes, process => process.unhashedOpens.length) },
+      completeness,
+      network: this.#network.summary(
+        processes.map(({ serial }) => serial),
+        completeness,
+      ),
+      totals: this.#totals(processes.length, files),
+      outliers: this.#outliers(files),
+      diagnostics: { unhashedOpensTotal: files.unhashedOpens },
       failedOpens: this.#files.failedOpens,
     };
   }
 
-  #totals(processes: readonly ProcessObservation[]): Record<string, number> {
+  /** What it did with files is put together when it is looked at: of a large build never all at a time. */
+  #observed(facts: ProcessFacts): ProcessObservation {
+    const files = () => this.#files.factsOf(facts.serial);
     return {
-      processes: processes.length,
+      ...facts,
+      get openedFiles() {
+        return files().openedFiles;
+      },
+      get writtenDigests() {
+        return files().writtenDigests;
+      },
+      get fileVersions() {
+        return files().fileVersions;
+      },
+      get unhashedOpens() {
+        return files().unhashedOpens;
+      },
+      get fileOps() {
+        return files().fileOps;
+      },
+      network: this.#network.factsOf(facts.serial),
+      syscallEvents: this.#syscalls.eventsOf(facts.serial),
+    };
+  }
+
+  #totals(processes: number, { reads, writes, renames, deletes }: FileFigures): Record<string, number> {
+    return {
+      processes,
       uniquePaths: this.#files.uniquePaths,
-      reads: sum(processes, ({ openedFiles }) => openedFiles.size),
-      writes: sum(processes, ({ fileOps }) => fileOps.writes.length),
-      renames: sum(processes, ({ fileOps }) => fileOps.renames.length),
-      deletes: sum(processes, ({ fileOps }) => fileOps.deletes.length),
+      reads,
+      writes,
+      renames,
+      deletes,
       execs: this.#processes.execs,
       netEvents: this.#network.events,
     };
   }
 
-  #outliers(): TraceObservation["outliers"] {
+  #outliers({ largestRead }: FileFigures): TraceObservation["outliers"] {
     const outliers: TraceObservation["outliers"] = { suspiciousOps: {} };
-    const { largestRead } = this.#files;
     const mostOpened = this.#files.mostOpened();
     if (largestRead) outliers.largestRead = largestRead;
     if (mostOpened) outliers.mostOpened = mostOpened;
@@ -173,7 +207,3 @@ export class Trace {
 const suspiciousNames: ReadonlySet<string> = new Set(
   "ptrace mount memfd_create prctl setsid setns init_module finit_module clone clone3 mprotect kexec_load".split(" "),
 );
-
-function sum(processes: readonly ProcessObservation[], of: (process: ProcessObservation) => number): number {
-  return processes.reduce((total, process) => total + of(process), 0);
-}

@@ -1,0 +1,101 @@
+// Work that a build hands to somebody else over a socket of this machine: what that process does for it is not seen. A peer that is
+// itself a process of the build is seen like any other, and none of this.
+import type { SyscallEvent, SyscallItem } from "../native/events.ts";
+import type { ReportGap } from "./gaps.ts";
+import type { NetworkConnection, NetworkPeer } from "./observation.ts";
+import type { FoundPeer, PeerFinder } from "./peers.ts";
+import { serviceName } from "./services.ts";
+import { isLoopback, type SocketAddress } from "./socket-address.ts";
+
+type SocketItem = SyscallItem & { kind: "socket" };
+
+export interface DelegationOptions {
+  reportGap: ReportGap;
+  isTraced: (pid: number) => boolean;
+  findPeer: PeerFinder;
+}
+
+/** Places where a process of the build waits for others, and contacts that were reported. */
+const placesMax = 100_000;
+
+export class Delegation {
+  readonly #options: DelegationOptions;
+  /** Of sockets that processes of the build have bound or listen on. */
+  readonly #inodes = new Set<bigint>();
+  /** The same by name, for where the kernel does not tell us the peer. */
+  readonly #places = new Set<string>();
+  readonly #reported = new Set<string>();
+
+  constructor(options: DelegationOptions) {
+    this.#options = options;
+  }
+
+  onBound(inode: bigint, address: SocketAddress): void {
+    if (inode !== 0n && this.#inodes.size < placesMax) this.#inodes.add(inode);
+    if (this.#places.size < placesMax) this.#places.add(placeOf(address));
+  }
+
+  /** A connect that succeeded or is under way, or data that was sent to an address. */
+  onContact(event: SyscallEvent, address: SocketAddress, connection: NetworkConnection): void {
+    const isUnix = address.family === "AF_UNIX";
+    if (!(isUnix && address.address !== "") && !isLoopback(address)) return;
+    const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === 0);
+    const outside = isUnix ? this.#unixPeer(facts, address) : this.#portPeer(facts, address, connection);
+    if (!outside) return;
+    const { found } = outside;
+    const known = {
+      ...(found?.peer.program === undefined ? {} : { program: found.peer.program }),
+      commandLine: found?.commandLine ?? "",
+    };
+    const service = serviceName(
+      isUnix
+        ? { socket: address.address, ...known }
+        : { ...(address.port === undefined ? {} : { port: address.port }), ...known },
+    );
+    if (found && service !== undefined) found.peer.service ??= service;
+    const peer: NetworkPeer = found?.peer ?? (service === undefined ? {} : { service });
+    connection.peer = peer;
+    const place = placeOf(address);
+    const key = `${event.process} ${place}`;
+    if (this.#reported.has(key)) return;
+    if (this.#reported.size < placesMax) this.#reported.add(key);
+    const who = [peer.program, peer.pid === undefined ? undefined : `process ${peer.pid}`].filter(part => part !== undefined);
+    const detail = who.length === 0 ? "" : ` (${who.join(", ")})`;
+    this.#options.reportGap("delegated", event.process, `${service === undefined ? "" : `${service} at `}${place}${detail}`);
+  }
+
+  #unixPeer(facts: SocketItem | undefined, address: SocketAddress): { found: FoundPeer | undefined } | undefined {
+    const pid = facts?.peerPid ?? 0;
+    if (pid > 0) return this.#options.isTraced(pid) ? undefined : { found: this.#options.findPeer.byPid(pid) };
+    // Datagrams have no credentials of their receiver; and 0 is a process that our pid namespace does not have.
+    const isInside = facts?.peerPid === undefined && this.#places.has(placeOf(address));
+    return isInside ? undefined : { found: undefined };
+  }
+
+  #portPeer(
+    facts: SocketItem | undefined,
+    address: SocketAddress,
+    connection: NetworkConnection,
+  ): { found: FoundPeer | undefined } | undefined {
+    if (facts?.holder === undefined)
+      return this.#places.has(placeOf(address)) || this.#isAnyPlace(address) ? undefined : { found: undefined };
+    // Nobody waits there: it will be refused, or nobody reads it.
+    if (facts.holder === 0n)
+      return connection.syscall === "connect" && connection.result === 0 && isStream(facts) ? { found: undefined } : undefined;
+    if (this.#inodes.has(facts.holder)) return undefined;
+    return { found: this.#options.findPeer.bySocket(facts.holder) };
+  }
+
+  /** Bound to all addresses. */
+  #isAnyPlace({ port }: SocketAddress): boolean {
+    return this.#places.has(`0.0.0.0:${port}`) || this.#places.has(`[::]:${port}`);
+  }
+}
+
+const sockStream = 1;
+const isStream = (facts: SocketItem): boolean => facts.type === sockStream;
+
+function placeOf({ family, address, port }: SocketAddress): string {
+  if (family === "AF_UNIX") return `unix:${address}`;
+  return `${address.includes(":") ? `[${address}]` : address}${port === undefined ? "" : `:${port}`}`;
+}

@@ -1,0 +1,104 @@
+// Processes outside of the build that it talks to: which program, with what digest. Asked of /proc right after the contact; what is
+// another user's, or in another pid namespace, is known by less. Each process is looked up once.
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { escapeBytes } from "../text.ts";
+import type { HashName } from "./digest-file.ts";
+import type { Digester } from "./digester.ts";
+import type { NetworkPeer } from "./observation.ts";
+
+export interface FoundPeer {
+  peer: NetworkPeer;
+  /** The words of its command line, joined by spaces. Not for the record. */
+  commandLine: string;
+}
+
+export interface PeerFinder {
+  /** By its number in our pid namespace. */
+  byPid(pid: number): FoundPeer;
+  /** The process that holds a socket. */
+  bySocket(inode: bigint): FoundPeer | undefined;
+}
+
+/** Processes that are looked up; beyond, a peer is a pid. */
+const peersMax = 1000;
+/** Searches through all descriptors of all processes. */
+const searchesMax = 100;
+const commandLineMax = 64 << 10;
+
+export function createPeerFinder(digester: Digester, hashes: readonly HashName[]): PeerFinder {
+  const byPid = new Map<number, FoundPeer>();
+  const bySocket = new Map<bigint, FoundPeer | undefined>();
+
+  function lookUp(pid: number): FoundPeer {
+    const known = byPid.get(pid);
+    if (known) return known;
+    const found: FoundPeer = { peer: { pid }, commandLine: "" };
+    if (byPid.size >= peersMax) return found;
+    byPid.set(pid, found);
+    const program = programOf(pid);
+    if (program !== undefined) found.peer.program = program;
+    found.commandLine = commandLineOf(pid);
+    digestProgram(pid, digester, hashes, found.peer);
+    return found;
+  }
+
+  return {
+    byPid: lookUp,
+    bySocket(inode) {
+      if (bySocket.has(inode)) return bySocket.get(inode);
+      if (bySocket.size >= searchesMax) return undefined;
+      const pid = holderOf(inode);
+      const found = pid === undefined ? undefined : lookUp(pid);
+      bySocket.set(inode, found);
+      return found;
+    },
+  };
+}
+
+/** The path that the kernel runs; of another user's process, whose link may not be read, the short name. */
+function programOf(pid: number): string | undefined {
+  try {
+    return escapeBytes(readlinkSync(`/proc/${pid}/exe`, { encoding: "buffer" })).replace(/ \(deleted\)$/, "");
+  } catch {}
+  try {
+    return escapeBytes(readFileSync(`/proc/${pid}/comm`)).trimEnd();
+  } catch {
+    return undefined;
+  }
+}
+
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`).subarray(0, commandLineMax).toString("latin1").replaceAll("\0", " ").trimEnd();
+  } catch {
+    return "";
+  }
+}
+
+function digestProgram(pid: number, digester: Digester, hashes: readonly HashName[], peer: NetworkPeer): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(`/proc/${pid}/exe`, constants.O_RDONLY);
+  } catch {
+    return;
+  }
+  const bytes = fstatSync(descriptor).size;
+  digester.digest({ descriptor }, { bytes, remote: false }, result => {
+    closeSync(descriptor);
+    if (result.kind !== "digest") return;
+    peer.digest = Object.fromEntries(hashes.map((name, i) => [name, result.values[i] ?? ""]));
+  });
+}
+
+function holderOf(inode: bigint): number | undefined {
+  const wanted = `socket:[${inode}]`;
+  for (const pid of readdirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      for (const fd of readdirSync(`/proc/${pid}/fd`)) if (readlinkSync(`/proc/${pid}/fd/${fd}`) === wanted) return Number(pid);
+    } catch {
+      // Gone meanwhile, or another user's.
+    }
+  }
+  return undefined;
+}
