@@ -39,34 +39,36 @@ const packagesMax = 200_000;
 /** A line that is longer is nobody's: what reads lines takes time that grows with their length. */
 const lineLengthMax = 1 << 16;
 
-const formats: Readonly<Record<string, Format>> = {
-  "package-lock.json": { ecosystem: "npm", byDirectory: true, parse: parseNpm },
-  "npm-shrinkwrap.json": { ecosystem: "npm", byDirectory: true, parse: parseNpm },
-  "pnpm-lock.yaml": { ecosystem: "npm", parse: parsePnpm },
-  "yarn.lock": { ecosystem: "npm", parse: parseYarn },
-  "bun.lock": { ecosystem: "npm", parse: parseBun },
-  "Cargo.lock": { ecosystem: "cargo", parse: (text, add) => parseTomlPackages("cargo", text, add) },
-  "go.sum": { ecosystem: "golang", parse: parseGoSum },
-  "go.work.sum": { ecosystem: "golang", parse: parseGoSum },
-  "requirements.txt": { ecosystem: "pypi", parse: parseRequirements },
-  "poetry.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
-  "uv.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
-  "pdm.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
-};
+const formats = new Map<string, Format>(
+  Object.entries({
+    "package-lock.json": { ecosystem: "npm", byDirectory: true, parse: parseNpm },
+    "npm-shrinkwrap.json": { ecosystem: "npm", byDirectory: true, parse: parseNpm },
+    "pnpm-lock.yaml": { ecosystem: "npm", parse: parsePnpm },
+    "yarn.lock": { ecosystem: "npm", parse: parseYarn },
+    "bun.lock": { ecosystem: "npm", parse: parseBun },
+    "Cargo.lock": { ecosystem: "cargo", parse: (text, add) => parseTomlPackages("cargo", text, add) },
+    "go.sum": { ecosystem: "golang", parse: parseGoSum },
+    "go.work.sum": { ecosystem: "golang", parse: parseGoSum },
+    "requirements.txt": { ecosystem: "pypi", parse: parseRequirements },
+    "poetry.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
+    "uv.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
+    "pdm.lock": { ecosystem: "pypi", parse: (text, add) => parseTomlPackages("pypi", text, add) },
+  } satisfies Record<string, Format>),
+);
 
-export const lockFileNames: readonly string[] = Object.keys(formats);
+export const lockFileNames: readonly string[] = [...formats.keys()];
 
 /** Further files with requirements: `requirements-dev.txt`, `requirements/ci.txt` are found where a build has read them. */
 export function isLockFileName(name: string): boolean {
-  return name in formats || /^[\w.-]*requirements[\w.-]*\.txt$/.test(name);
+  return formats.has(name) || /^[\w.-]*requirements[\w.-]*\.txt$/.test(name);
 }
 
 export function isByDirectory(name: string): boolean {
-  return formats[name]?.byDirectory === true;
+  return formats.get(name)?.byDirectory === true;
 }
 
 export function parseLockFile(name: string, bytes: Buffer): LockFile {
-  const format = formats[name] ?? { ecosystem: "pypi", parse: parseRequirements };
+  const format = formats.get(name) ?? { ecosystem: "pypi", parse: parseRequirements };
   const packages = new Map<string, LockedPackage>();
   format.parse(bytes.toString("utf8"), (key, found) => {
     if (packages.size < packagesMax) packages.set(key, found);
@@ -146,11 +148,10 @@ function parsePnpm(text: string, add: Add): void {
 function pnpmName(line: string): { name: string; version: string } | undefined {
   const key = line.replace(/:\s*$/, "").replace(/^['"]|['"]$/g, "");
   const bare = (key.startsWith("/") ? key.slice(1) : key).replace(/\(.*$/, "");
+  const [, name, version] = /^((?:@[^/]+\/)?[^/@]+)\/([^/]+)$/.exec(bare) ?? [];
+  if (name !== undefined && version !== undefined) return { name, version: version.replace(/_.*$/, "") };
   const at = bare.indexOf("@", 1);
-  if (at > 0) return { name: bare.slice(0, at), version: bare.slice(at + 1) };
-  const slash = bare.lastIndexOf("/");
-  if (slash <= 0) return undefined;
-  return { name: bare.slice(0, slash), version: bare.slice(slash + 1).replace(/_.*$/, "") };
+  return at < 0 ? undefined : { name: bare.slice(0, at), version: bare.slice(at + 1) };
 }
 
 /** Versions 1 (`version "1.0.0"`, `integrity sha512-…`) and 2 (`version: 1.0.0`, `resolution: "name@npm:1.0.0"`, `checksum: …`). */
@@ -169,7 +170,7 @@ function parseYarn(text: string, add: Add): void {
     if (line === "" || line.startsWith("#")) continue;
     if (!line.startsWith(" ")) {
       finish();
-      [names, version, isPinned, integrity] = [yarnNames(line), "", false, undefined];
+      [names, version, isPinned, integrity] = [line.startsWith("__metadata") ? [] : yarnNames(line), "", false, undefined];
       continue;
     }
     const [, field, value = ""] = /^ {2}"?(version|resolution|resolved|integrity|checksum)"?:? "?([^"\s]+)/.exec(line) ?? [];
