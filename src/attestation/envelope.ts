@@ -4,8 +4,9 @@ import { z } from "zod";
 import { decodeBase64 } from "./base64.ts";
 import { malformed, parseDocument, readFields } from "./document.ts";
 import { encodeJson, isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
-import type { PublicKey } from "./keys.ts";
-import { type Signer, verifyBytes } from "./signer.ts";
+import type { PrivateKey, PublicKey } from "./keys.ts";
+import { createSigner, type Signer, verifyBytes } from "./signer.ts";
+import { type ByteSource, signSource } from "./streamed-signature.ts";
 
 export const inTotoPayloadType = "application/vnd.in-toto+json";
 
@@ -29,8 +30,11 @@ export interface EnvelopeSignature {
 
 /** Pre-authentication encoding. Lengths count bytes, so that no two pairs of type and payload share one. */
 export function preAuthEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
-  const type = Buffer.from(payloadType, "utf8");
-  return Buffer.concat([Buffer.from(`DSSEv1 ${type.length} `), type, Buffer.from(` ${payload.length} `), payload]);
+  return Buffer.concat([preAuthHead(payloadType, payload.length), payload]);
+}
+
+function preAuthHead(payloadType: string, length: number): Uint8Array {
+  return Buffer.from(`DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${length} `);
 }
 
 /** The signed envelope: compact JSON, no newline at its end. */
@@ -39,26 +43,60 @@ export function sealEnvelope(payload: Uint8Array, payloadType: string, signer: S
   return printEnvelope({ payload, payloadType, signatures: [{ keyid: signer.keyid, bytes: signature }] });
 }
 
-export function printEnvelope(envelope: Envelope): Uint8Array {
-  const rest = encodeJson({
-    payloadType: envelope.payloadType,
-    signatures: envelope.signatures.map(({ keyid, bytes }) => ({ keyid, sig: Buffer.from(bytes).toString("base64") })),
-  });
-  // The payload can be most of a gigabyte: it is encoded in pieces, straight into its place.
-  const head = Buffer.from('{"payload":"');
-  const encodedLength = Math.ceil(envelope.payload.length / 3) * 4;
-  const out = Buffer.allocUnsafe(head.length + encodedLength + 2 + rest.length - 1);
-  let at = head.copy(out);
-  for (let start = 0; start < envelope.payload.length; start += pieceLength) {
-    at += out.write(Buffer.from(envelope.payload.subarray(start, start + pieceLength)).toString("base64"), at, "latin1");
+export function printEnvelope({ payload, payloadType, signatures }: Envelope): Uint8Array {
+  return Buffer.concat([...envelopePieces({ length: payload.length, pieces: () => [payload] }, payloadType, signatures)]);
+}
+
+/** From here on a payload is not put into one buffer to be signed. */
+const streamedFrom = 8 << 20;
+
+export function signPayload(payload: ByteSource, payloadType: string, key: PrivateKey): EnvelopeSignature {
+  const { keyid } = key.publicKey;
+  if (payload.length < streamedFrom) {
+    return { keyid, bytes: createSigner(key).sign(preAuthEncoding(payloadType, Buffer.concat([...payload.pieces()]))) };
   }
-  at += out.write('",', at, "latin1");
-  out.set(rest.subarray(1), at);
-  return out;
+  const head = preAuthHead(payloadType, payload.length);
+  const signed: ByteSource = {
+    length: head.length + payload.length,
+    *pieces() {
+      yield head;
+      yield* payload.pieces();
+    },
+  };
+  return { keyid, bytes: signSource(key, signed) };
 }
 
 /** A multiple of three, so that pieces join without padding. */
-const pieceLength = 3 << 20;
+const encodedLength = 768 << 10;
+
+/** What `printEnvelope` prints, in pieces: a payload can be most of a gigabyte. */
+export function* envelopePieces(
+  payload: ByteSource,
+  payloadType: string,
+  signatures: readonly EnvelopeSignature[],
+): Generator<Uint8Array> {
+  yield Buffer.from('{"payload":"');
+  const waiting = Buffer.allocUnsafe(encodedLength);
+  let filled = 0;
+  for (const piece of payload.pieces()) {
+    for (let at = 0; at < piece.length; ) {
+      const taken = Math.min(encodedLength - filled, piece.length - at);
+      waiting.set(piece.subarray(at, at + taken), filled);
+      filled += taken;
+      at += taken;
+      if (filled < encodedLength) continue;
+      yield Buffer.from(waiting.toString("base64"), "latin1");
+      filled = 0;
+    }
+  }
+  yield Buffer.from(waiting.subarray(0, filled).toString("base64"), "latin1");
+  yield Buffer.from('",');
+  const rest = encodeJson({
+    payloadType,
+    signatures: signatures.map(({ keyid, bytes }) => ({ keyid, sig: Buffer.from(bytes).toString("base64") })),
+  });
+  yield rest.subarray(1);
+}
 
 const text = z.string().nullish();
 const envelopeSchema = z.object({

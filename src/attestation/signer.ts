@@ -18,7 +18,7 @@ export interface Signer {
 }
 
 /** Both this and the longest salt are accepted everywhere; this is what RFC 4055 recommends for SHA-256. */
-const pssSaltLength = 32;
+export const pssSaltLength = 32;
 
 /** SHA-256 also where the curve is larger, in the message's hash and in the generator of RFC 6979. */
 const signingCurves = {
@@ -46,19 +46,19 @@ function signBytes(key: PrivateKey, bytes: Uint8Array): Uint8Array {
     case "ed25519":
       return sign(null, bytes, key.key);
     case "ecdsa":
-      return signEcdsa(key, key.algorithm.curve, bytes);
+      return signEcdsaDigest(key, key.algorithm.curve, hash("sha256", bytes, "buffer"));
     case "rsa":
       return sign("sha256", bytes, { key: key.key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: pssSaltLength });
   }
 }
 
-function signEcdsa(key: PrivateKey, curve: EcCurve, bytes: Uint8Array): Uint8Array {
+export function signEcdsaDigest(key: PrivateKey, curve: EcCurve, digest: Uint8Array): Uint8Array {
   if (curve === "P-224") throw new Error("loadPrivateKey refuses P-224");
   const scalar = key.key.export({ format: "jwk" }).d;
   if (scalar === undefined) throw new Error("a private EC key has a scalar");
   const secret = Buffer.from(scalar, "base64url");
   try {
-    return signingCurves[curve].sign(hash("sha256", bytes, "buffer"), secret, { prehash: false, lowS: false, format: "der" });
+    return signingCurves[curve].sign(digest, secret, { prehash: false, lowS: false, format: "der" });
   } finally {
     secret.fill(0);
   }

@@ -1,7 +1,7 @@
 // The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
 // The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
 import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
-import { omitUndefined } from "../attestation/json.ts";
+import { JsonItems, omitUndefined } from "../attestation/json.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import { formatTime } from "../time.ts";
 import type {
@@ -43,7 +43,7 @@ export function commandRunPredicate(observation: Observation, options: AttestorO
   const { stdout, stderr, trace } = observation;
   const cmd = observation.argv.map(word => texts.recorded(textOf(word)));
   const output = { stdout: texts.recorded(outputText(stdout)), stderr: texts.recorded(outputText(stderr)) };
-  const processes = trace?.processes.map(process => processJson(process, texts));
+  for (const process of trace?.processes ?? []) countWords(process, texts);
   const redactions = texts.redactions + stdout.redactions + stderr.redactions;
   return omitUndefined({
     cmd,
@@ -53,10 +53,20 @@ export function commandRunPredicate(observation: Observation, options: AttestorO
     stdoutDigest: streamJson(stdout),
     stderrDigest: streamJson(stderr),
     interrupted: observation.interrupted,
-    processes,
+    processes: trace && new JsonItems(() => eachProcess(trace.processes, texts)),
     completeness: trace && completenessJson(trace.completeness),
     undeclared: trace?.undeclared && undeclaredJson(trace.undeclared),
   });
+}
+
+/** `summary` stands before the processes: what is replaced in their words is counted before it is written. */
+function countWords({ argv, images }: ProcessObservation, texts: Texts): void {
+  for (const words of [argv ?? [], ...images.map(image => image.argv)]) for (const word of words) texts.recorded(wordOf(word));
+}
+
+/** One by one, since a large build's are most of the record. */
+function* eachProcess(processes: readonly ProcessObservation[], texts: Texts): Generator<JsonObject> {
+  for (const process of processes) yield processJson(process, texts);
 }
 
 /** Texts on their way into the record: secrets replaced and counted, variables filtered. */

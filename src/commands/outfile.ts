@@ -13,9 +13,11 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, dirname } from "node:path";
 import { ToolError } from "../errors.ts";
 import { realPath } from "../facts/real-path.ts";
+import { unnamedFile } from "./spool.ts";
 
 /**
  * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
@@ -44,17 +46,18 @@ export function checkOutfile(path: string): Outfile {
   return { kind: "file", shown: path, path: target };
 }
 
-/** Writes all of `bytes` or throws; a file gets 0666 less the umask, as from any program. */
-export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, bytes: Uint8Array): void {
+/** Writes all pieces or throws; a file gets 0666 less the umask, as from any program. */
+export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, bytes: Uint8Array | Iterable<Uint8Array>): void {
+  const pieces = bytes instanceof Uint8Array ? [bytes] : bytes;
   attempt(outfile.shown, () => {
     if (outfile.kind === "stream") {
-      writeAndClose(openSync(outfile.shown, constants.O_WRONLY), bytes, { sync: false });
+      writeAndClose(openSync(outfile.shown, constants.O_WRONLY), pieces, { sync: false });
       return;
     }
     const temporary = temporaryName(directoryOf(outfile.path));
     const descriptor = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
     try {
-      writeAndClose(descriptor, bytes, { sync: true });
+      writeAndClose(descriptor, pieces, { sync: true });
       renameSync(temporary, outfile.path);
     } catch (error) {
       unlinkSync(temporary);
@@ -90,9 +93,6 @@ function tryToMakeFile(path: string, directory: Buffer): void {
   unlinkSync(temporary);
 }
 
-/** O_TMPFILE, which node's table of constants lacks. */
-const unnamedFile = 0o20000000 | constants.O_DIRECTORY;
-
 /** Not made from the outfile's name: that may be as long as a name can be. */
 function temporaryName(directory: Buffer): Buffer {
   return Buffer.concat([directory, Buffer.from(`/.cilock-${randomBytes(8).toString("hex")}.tmp`)]);
@@ -103,9 +103,9 @@ function directoryOf(path: Buffer): Buffer {
   return path.subarray(0, Math.max(1, path.lastIndexOf("/")));
 }
 
-function writeAndClose(descriptor: number, bytes: Uint8Array, { sync }: { sync: boolean }): void {
+function writeAndClose(descriptor: number, pieces: Iterable<Uint8Array>, { sync }: { sync: boolean }): void {
   try {
-    for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
+    for (const piece of pieces) for (let rest = piece; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
     if (sync) fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -144,7 +144,13 @@ function refuseSticky(path: string, file: Stats, directory: Stats): void {
   }
 }
 
-function attempt<T>(path: string, action: () => T): T {
+/** Where a record may wait before it gets there. */
+export function spoolDirectory(outfile: Outfile): Uint8Array {
+  return outfile.kind === "file" ? directoryOf(outfile.path) : Buffer.from(tmpdir());
+}
+
+/** What goes wrong in `action` is about the outfile. */
+export function attempt<T>(path: string, action: () => T): T {
   try {
     return action();
   } catch (error) {

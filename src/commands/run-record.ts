@@ -1,18 +1,20 @@
 // From facts to the signed bytes, and onto disk.
 import { buildCollection } from "../attestation/collection.ts";
-import { inTotoPayloadType, sealEnvelope } from "../attestation/envelope.ts";
-import { encodeJson } from "../attestation/json.ts";
+import { envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
+import { writeJson } from "../attestation/json.ts";
 import { generateKey } from "../attestation/keys.ts";
-import { createSigner } from "../attestation/signer.ts";
 import { treeRoot } from "../attestation/tree.ts";
 import type { Attestation, Facts } from "../attestors/attestor.ts";
 import { attestors } from "../attestors/index.ts";
 import type { CommandIo } from "./command.ts";
-import { writeOutfile } from "./outfile.ts";
+import { attempt, writeOutfile } from "./outfile.ts";
 import type { RunPlan } from "./run-plan.ts";
+import type { Spool } from "./spool.ts";
 
 export interface SignedRecord {
-  readonly envelope: Uint8Array;
+  /** Of the envelope, once. */
+  readonly pieces: Iterable<Uint8Array>;
+  readonly payloadLength: number;
   readonly keyid: string;
   readonly publicPem: string;
 }
@@ -26,20 +28,27 @@ export function attestAll(facts: Facts): { names: string[]; attestations: Attest
   };
 }
 
-/** Call it when the last traced process is gone: the key is read here. */
-export async function signRecord(plan: RunPlan, attestations: readonly Attestation[]): Promise<SignedRecord> {
+/**
+ * Call it when the last traced process is gone: the key is read here. The payload goes into the spool as it is made, is
+ * signed there, and from there into the outfile: no copy of it is ever in memory as a whole.
+ */
+export async function signRecord(plan: RunPlan, attestations: readonly Attestation[], spool: Spool): Promise<SignedRecord> {
   const { statement } = buildCollection({ step: plan.options.step, attestations });
-  const payload = encodeJson(statement);
-  const signer = createSigner(plan.signer.kind === "file" ? await plan.signer.key.read() : generateKey("ed25519"));
-  return { envelope: sealEnvelope(payload, inTotoPayloadType, signer), keyid: signer.keyid, publicPem: signer.publicPem };
+  attempt(shownOutfile(plan), () => writeJson(statement, piece => spool.write(piece)));
+  const key = plan.signer.kind === "file" ? await plan.signer.key.read() : generateKey("ed25519");
+  const signature = signPayload(spool, inTotoPayloadType, key);
+  const { keyid, pem: publicPem } = key.publicKey;
+  return { pieces: envelopePieces(spool, inTotoPayloadType, [signature]), payloadLength: spool.length, keyid, publicPem };
 }
 
 /** The public half first: a record that is there can be verified. */
 export async function writeRecord(plan: RunPlan, record: SignedRecord, io: CommandIo): Promise<void> {
   if (plan.signer.kind === "ephemeral") writeOutfile(plan.signer.publicKeyFile, Buffer.from(record.publicPem));
-  if (plan.outfile.kind === "stdout") await io.stdout(record.envelope);
-  else writeOutfile(plan.outfile, record.envelope);
+  if (plan.outfile.kind === "stdout") for (const piece of record.pieces) await io.stdout(piece);
+  else writeOutfile(plan.outfile, record.pieces);
 }
+
+const shownOutfile = ({ outfile }: RunPlan): string => (outfile.kind === "stdout" ? "the record" : outfile.shown);
 
 /** Whether a verifier can be asked for anything in it: the root of a tree without files is the same for everybody. */
 export function hasMatchableSubject(attestations: readonly Attestation[]): boolean {

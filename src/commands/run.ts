@@ -13,11 +13,13 @@ import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts"
 import type { Observation } from "../trace/observation.ts";
 import { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
+import { spoolDirectory } from "./outfile.ts";
 import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
 import { judgeFiles, readInputsBefore } from "./run-inputs.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import { attestAll, hasMatchableSubject, type SignedRecord, signRecord, writeRecord } from "./run-record.ts";
+import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
   name: "run",
@@ -62,7 +64,8 @@ export const runCommand: Command = {
     if (!hasMatchableSubject(attestations)) {
       warn("warning", "the record has no subject to verify it by: no file was there or was made, and git says nothing");
     }
-    const record = await signRecord(plan, attestations);
+    using spool = new Spool(spoolDirectory(plan.outfile));
+    const record = await signRecord(plan, attestations, spool);
     await writeRecord(plan, record, io);
     await report(plan, io, { facts, attestors: names, record, warnings });
     return observation.exitCode;

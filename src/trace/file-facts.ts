@@ -5,6 +5,7 @@ import { emptyFileOps } from "./file-operations.ts";
 import { belowRoot } from "./file-types.ts";
 import type { Names } from "./names-of-files.ts";
 import type { DigestSet, FileOps, Outliers, UnhashedReason } from "./observation.ts";
+import type { Found, Reads } from "./reads.ts";
 import type { Writer, WrittenFile } from "./written-file.ts";
 
 /** What one process did with files: its part of a ProcessObservation. */
@@ -17,11 +18,8 @@ export interface FileFacts {
 }
 
 export interface ProcessFiles {
-  /**
-   * What its opens found, by the path it saw, in the order of the first opens. Nearly always one content: an array only
-   * where there were several, and where it was opened for writing only (then an empty one).
-   */
-  reads: Map<string, Content | Content[]>;
+  /** What its opens found, by the path it saw. */
+  reads: Reads;
   /** By the path at the first open for writing. */
   writers: Map<string, Writer[]>;
   root: string;
@@ -57,48 +55,68 @@ function foldVersions(contents: Content[]): void {
   contents.length = kept;
 }
 
-interface Result {
-  facts: FileFacts;
+/** Only when all digests are there. Can be asked for again: it is made anew each time. */
+export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileFacts {
+  const facts: FileFacts = {
+    openedFiles: new Map(),
+    writtenDigests: new Map(),
+    fileVersions: new Map(),
+    unhashedOpens: [],
+    fileOps: { ...(process.ops ?? emptyFileOps()), writes: [] },
+  };
+  const written = writtenByName(process, names, facts);
+  const reads = process.reads.asMap();
+  for (const [path, found] of reads) {
+    // Nearly all: one content, read only.
+    if (Array.isArray(found) || written.has(path) || process.writers.has(path)) {
+      pathFacts(process, { path, reads: asList(found), written: written.get(path) }, facts);
+    } else {
+      facts.openedFiles.set(path, found.digests);
+      if (found.reason !== undefined) facts.unhashedOpens.push({ path, reason: found.reason });
+    }
+  }
+  for (const [path, contents] of written) if (!reads.has(path)) addVersions(path, contents, facts);
+  return facts;
+}
+
+/** What is added up over all processes. */
+export interface FileFigures {
+  reads: number;
+  writes: number;
+  renames: number;
+  deletes: number;
+  unhashedOpens: number;
   largestRead: Outliers["largestRead"];
 }
 
-/** Only when all digests are there. */
-export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): Result {
-  const result: Result = {
-    facts: {
-      openedFiles: new Map(),
-      writtenDigests: new Map(),
-      fileVersions: new Map(),
-      unhashedOpens: [],
-      fileOps: process.ops ?? emptyFileOps(),
-    },
-    largestRead: undefined,
-  };
-  const { facts } = result;
-  const written = writtenByName(process, names, facts);
-  for (const [path, found] of process.reads) {
-    // Nearly all: one content, read only.
-    if (Array.isArray(found) || written.has(path) || process.writers.has(path)) pathFacts(process, path, written, result);
-    else readFacts(path, found, result);
+export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, figures: FileFigures): void {
+  figures.reads += process.reads.size;
+  figures.renames += process.ops?.renames.length ?? 0;
+  figures.deletes += process.ops?.deletes.length ?? 0;
+  let isSimple = process.writers.size === 0;
+  let unhashed = 0;
+  process.reads.forEach((path, found) => {
+    if (Array.isArray(found)) isSimple = false;
+    else if (found.reason !== undefined) unhashed++;
+    for (const { reason, size } of asList(found)) {
+      if (reason === undefined && size > (figures.largestRead?.bytes ?? 0n)) figures.largestRead = { path, bytes: size };
+    }
+  });
+  if (!isSimple) {
+    const facts = factsOf(process, names);
+    unhashed = facts.unhashedOpens.length;
+    figures.writes += facts.fileOps.writes.length;
   }
-  for (const [path, contents] of written) if (!process.reads.has(path)) addVersions(path, contents, facts);
-  return result;
+  figures.unhashedOpens += unhashed;
 }
 
-function readFacts(path: string, content: Content, result: Result): void {
-  const { facts } = result;
-  facts.openedFiles.set(path, content.digests);
-  if (content.reason !== undefined) facts.unhashedOpens.push({ path, reason: content.reason });
-  noteRead(path, content, result);
+interface PathContents {
+  path: string;
+  reads: Content[];
+  written: Content[] | undefined;
 }
 
-function noteRead(path: string, { reason, size }: Content, result: Result): void {
-  if (reason === undefined && size > (result.largestRead?.bytes ?? 0n)) result.largestRead = { path, bytes: size };
-}
-
-function pathFacts(process: ProcessFiles, path: string, written: Map<string, Content[]>, result: Result): void {
-  const { facts } = result;
-  const reads = asList(process.reads.get(path));
+function pathFacts(process: ProcessFiles, { path, reads, written }: PathContents, facts: FileFacts): void {
   const left = (process.writers.get(path) ?? []).flatMap(writer => writer.left ?? []);
   // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
   const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);
@@ -106,8 +124,7 @@ function pathFacts(process: ProcessFiles, path: string, written: Map<string, Con
   for (const reason of new Set([...reads, ...left].flatMap(content => content.reason ?? []))) {
     facts.unhashedOpens.push({ path, reason });
   }
-  for (const content of reads) noteRead(path, content, result);
-  addVersions(path, [...reads, ...(written.get(path) ?? left)], facts);
+  addVersions(path, [...reads, ...(written ?? left)], facts);
 }
 
 function addVersions(path: string, contents: readonly Content[], facts: FileFacts): void {
@@ -147,7 +164,6 @@ function writtenByName(process: ProcessFiles, names: Names<WrittenFile>, facts: 
 
 const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 
-function asList(contents: Content | Content[] | undefined): Content[] {
-  if (contents === undefined) return [];
-  return Array.isArray(contents) ? contents : [contents];
+function asList(found: Found): Content[] {
+  return Array.isArray(found) ? found : [found];
 }

@@ -4,12 +4,13 @@
 // What is long-lived and large is kept once: paths are interned, contents shared.
 import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
 import { type Content, type Contents, isKnown } from "./contents.ts";
-import { addVersion, type FileFacts, factsOf, type ProcessFiles } from "./file-facts.ts";
+import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Inputs } from "./inputs.ts";
 import type { OutputFile, TraceFiles } from "./observation.ts";
+import { Reads, ReadsTable } from "./reads.ts";
 import type { OpenForWriting } from "./written-file.ts";
 import { WrittenFiles } from "./written-files.ts";
 
@@ -37,8 +38,9 @@ export class Files {
   readonly #paths = new Map<string, Label>();
   readonly #changes: NameChanges;
   #operations = 0;
+  readonly #readsTable = new ReadsTable();
+  #last: { serial: number; facts: FileFacts } | undefined;
   failedOpens = 0;
-  largestRead: { path: string; bytes: bigint } | undefined;
 
   constructor(options: FilesOptions) {
     this.#contents = options.contents;
@@ -61,7 +63,9 @@ export class Files {
 
   onExit(event: ExitEvent): void {
     this.failedOpens += event.failedOpens ?? 0;
-    this.#process(event.process).alive = false;
+    const process = this.#process(event.process);
+    process.alive = false;
+    process.reads.pack();
     this.#written.ended(event.process);
   }
 
@@ -106,7 +110,7 @@ export class Files {
     this.#inputs.opened(path, file, content, timeNs);
   }
 
-  /** What came from outside and what was made. After `finish`, before `takeFacts`. */
+  /** What came from outside and what was made. After `finish`. */
   files(): TraceFiles {
     const outputs = new Map<string, OutputFile>();
     for (const process of this.#processes) {
@@ -129,13 +133,17 @@ export class Files {
     await digester.idle();
   }
 
-  /** Only after `finish`, and once for each process: what is asked for is given up, so that a large run is not held twice. */
-  takeFacts(serial: number): FileFacts {
-    const process = this.#process(serial);
-    this.#processes[serial] = undefined;
-    const { facts, largestRead } = factsOf(process, this.#written.names);
-    if (largestRead && largestRead.bytes > (this.largestRead?.bytes ?? 0n)) this.largestRead = largestRead;
-    return facts;
+  /** Only after `finish`. Made when it is asked for, and only the last one is kept: together they are most of a large run. */
+  factsOf(serial: number): FileFacts {
+    if (this.#last?.serial !== serial) this.#last = { serial, facts: factsOf(this.#process(serial), this.#written.names) };
+    return this.#last.facts;
+  }
+
+  /** Over all processes; only after `finish`. */
+  figures(): FileFigures {
+    const figures = { reads: 0, writes: 0, renames: 0, deletes: 0, unhashedOpens: 0, largestRead: undefined };
+    for (const process of this.#processes) if (process) addFigures(process, this.#written.names, figures);
+    return figures;
   }
 
   #opened(process: ProcessFiles, event: OpenEvent | InheritedEvent, label: Label, flags: number, nameless: boolean): void {
@@ -179,7 +187,7 @@ export class Files {
 
   #addWriter(process: ProcessFiles, label: Label, open: OpenForWriting): void {
     const { path } = label;
-    if (!process.reads.has(path)) {
+    if (process.reads.get(path) === undefined) {
       process.reads.set(path, []);
       label.processes++;
     }
@@ -276,7 +284,7 @@ export class Files {
     let process = this.#processes[serial];
     if (!process) {
       process = {
-        reads: new Map(),
+        reads: new Reads(this.#readsTable),
         writers: new Map(),
         root: "",
         ops: undefined,
