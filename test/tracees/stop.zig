@@ -35,9 +35,12 @@ fn expect(what: []const u8, found: anytype, code: i32, status: i32) void {
     }
 }
 
+/// In a process group of its own, whose parent is in our session but not in the group: in an orphaned group, as a
+/// test runner without a terminal may have, the kernel ignores TSTP, TTIN and TTOU.
 fn counting() i32 {
     const child = t.fork();
     if (child == 0) while (true) t.sleepMs(1);
+    _ = t.must(.setpgid, .{ child, child });
     return child;
 }
 
