@@ -34,6 +34,8 @@ pub const exec_strings_max = 1 << 20;
 pub const handed_over_max = 1024;
 /// Threads that can be traced at the same time.
 pub const tracees_max = 32768;
+/// Sockets of which the front end can say at once that it has understood them; more are forgotten, and cost a little.
+pub const understood_max = 64;
 
 // ---------------------------------------------------------------------------------------------
 // Control block
@@ -150,6 +152,9 @@ pub const Control = extern struct {
 
     /// Written by the front end: descriptors it has closed again. A futex word for the tracer.
     descriptors_released: u32 align(64) = 0,
+    /// How many sockets it has understood, over all, and the inodes of the last of them: their bytes need not be watched any more.
+    understood_count: u32 = 0,
+    understood: [understood_max]u64 = @splat(0),
 
     // Written by the signal handlers and the pump, in the front end.
     /// Signals that somebody sent to us (not those of the terminal), and the first of them.
@@ -408,6 +413,8 @@ pub const ItemKind = enum(u16) {
     file = 4,
     /// A root directory other than "/", to take off paths.
     root = 5,
+    /// SocketFacts of a descriptor argument.
+    socket = 6,
 };
 
 /// Follows a Syscall; its bytes come behind it, and the next item starts at a multiple of 8.
@@ -418,6 +425,20 @@ pub const Item = extern struct {
     /// Bit 0: there was more than `length`.
     flags: u8 = 0,
     length: u32,
+};
+
+/// What the kernel says about a socket that is connected or sent to.
+pub const SocketFacts = extern struct {
+    /// AF_*
+    domain: u32,
+    /// SOCK_*
+    type: u32,
+    /// Of the process at the other end, by SO_PEERCRED; 0: one that our pid namespace does not have; -1: not told.
+    peer_pid: i32,
+    /// 1: `holder` was looked for.
+    has_holder: u32,
+    /// Inode of the socket that waits at the port of this machine that was connected or sent to; 0: none.
+    holder: u64,
 };
 
 /// Closed list: src/trace/completeness.ts gives each its name, severity and sentence.
@@ -454,6 +475,8 @@ pub const GapKind = enum(u32) {
     parent_unknown = 15,
     /// The tracee tried to reach into tracer or front end and was refused. value: syscall number
     attack_refused = 16,
+    /// What a connection's bytes say was not waited for any longer. value: which limit; text: its name
+    names_unwatched = 17,
 };
 
 pub const Gap = extern struct {
@@ -485,6 +508,7 @@ comptime {
     assert(@sizeOf(Header) == 32);
     assert(@sizeOf(FileIdentity) == 64);
     assert(@sizeOf(Item) == 8);
+    assert(@sizeOf(SocketFacts) == 24);
     for (records) |row| {
         const Record = row[1];
         assert(@sizeOf(Record) % 8 == 0);
@@ -494,6 +518,7 @@ comptime {
     assertNoPadding(Header);
     assertNoPadding(FileIdentity);
     assertNoPadding(Item);
+    assertNoPadding(SocketFacts);
     // Every kind has exactly one record type.
     assert(records.len == @typeInfo(Kind).@"enum".field_names.len);
     assert(std.math.isPowerOfTwo(ring_data_size));

@@ -16,6 +16,7 @@ const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records = @import("records.zig");
 const seccomp = @import("seccomp.zig");
+const sockets = @import("sockets.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
@@ -69,12 +70,13 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
     try guards.guard(tracer, thread);
 }
 
-/// Every call of a thread that has other filters: ours is asked here whether it is one to be seen.
+/// Every call of a thread that has other filters, or watched sockets: our filter is asked here whether it is one to be seen.
 fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error!void {
     const seen = &info.of.entry;
     if (thread.call.at_exit == .closing) return;
     tracer.tracees.releaseBuffer(&thread.call);
     thread.call = .{ .entered = true };
+    defer if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
     const data: seccomp.Data = .{
         .nr = @bitCast(@as(u32, @truncate(seen.number))),
         .arch = info.arch,
@@ -92,6 +94,19 @@ fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error
         else => |other| return other,
     };
     thread.call.entered = true;
+}
+
+fn onWatchedEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) void {
+    const call = &thread.call;
+    if (call.row == Call.no_row and call.at_exit == .nothing) {
+        call.abi = abiOf(info.arch, info.of.entry.number);
+        call.number = @truncate(info.of.entry.number);
+        call.arguments = info.of.entry.arguments;
+        if (call.abi == .i386) for (&call.arguments) |*word| {
+            word.* &= std.math.maxInt(u32);
+        };
+    }
+    sockets.onEntry(tracer, thread);
 }
 
 /// Notes the call, and reads what must be read before it is done.
@@ -208,7 +223,7 @@ fn readBefore(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void 
     if (items.count == 0) tracer.tracees.releaseBuffer(call);
 }
 
-fn context(tracer: *Tracer, thread: *const Thread) decode.Context {
+pub fn context(tracer: *Tracer, thread: *const Thread) decode.Context {
     return .{
         .memory = tracer.memory,
         .descriptors = &tracer.descriptors,
@@ -254,6 +269,7 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const interrupted = returned <= -512 and returned >= -516;
     var result = if (interrupted) errno.intr else returned;
     if (isTrapped(tracer, thread, returned)) result = errno.nosys;
+    if (call.role != .none and try sockets.onExit(tracer, thread, returned)) return;
     switch (call.at_exit) {
         .nothing => {},
         .open => if (result < 0) {
@@ -268,7 +284,8 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
 /// SECCOMP_RET_TRAP of a filter of the build's own: the call was not done, and what looks like its result is its number.
 fn isTrapped(tracer: *Tracer, thread: *Thread, returned: i64) bool {
     const call = &thread.call;
-    if (!call.entered or call.passed or returned != call.number) return false;
+    // Without such a filter nobody but the kernel answers.
+    if (!thread.every_call or !call.entered or call.passed or returned != call.number) return false;
     if (call.at_exit != .open) return true;
     // It may be that number's descriptor after all.
     const taken = tracer.descriptors.take(tracer.owner(thread), @truncate(returned)) catch return true;
@@ -285,6 +302,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     const row = &syscalls.rows[call.row];
     var items: decode.Items = .{ .buffer = &tracer.scratch.items };
     try decode.after(&context(tracer, thread), row, result, tracer.tracees.bufferOf(call), &items);
+    if (row.special == .connect or row.special == .send) try sockets.onContact(tracer, thread, result, tracer.tracees.bufferOf(call), &items);
     if (items.denied) reportUnreadable(tracer, thread);
     call.flags |= items.flags;
     // What the kernel could not read either is the program's affair.
@@ -298,7 +316,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate => {},
+        .none, .truncate, .connect, .send => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

@@ -13,9 +13,12 @@ const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const Argument = syscalls.Argument;
 const Memory = @import("memory.zig").Memory;
+const watch = @import("watch.zig");
 
 /// Of data that a call sends: enough for a name server's question. What is cut is marked in the item, not in the record.
 pub const bytes_max = 512;
+/// Of a datagram with an address: a packet that QUIC begins with, which can only be opened whole.
+const datagram_max = 1536;
 const address_max = 128; // struct sockaddr_storage
 const messages_max = 8;
 
@@ -112,9 +115,12 @@ pub fn before(context: *const Context, row: *const syscalls.Row, items: *Items) 
         switch (argument.kind) {
             .file, .link, .new_name, .new_file, .old_file => try addName(context, argument, items),
             .text => try addText(context, argument.index, items),
-            .bytes => try addBytes(context, argument.index, context.word(argument.index), context.word(argument.length), items),
+            .bytes => if (row.special == .send)
+                try addData(context, argument.index, context.word(argument.index), context.word(argument.length), true, items)
+            else
+                try addBytes(context, argument.index, context.word(argument.index), context.word(argument.length), items),
             .address => try addAddress(context, argument.index, context.word(argument.index), context.word(argument.length), items),
-            .message => try addMessage(context, argument.index, context.word(argument.index), items),
+            .message => try addMessage(context, argument.index, context.word(argument.index), items, false),
             .messages => try addMessages(context, argument, items),
             // Where there is no second stop, this is the only one.
             .descriptor => if (row.stops == .entry) try addDescriptor(context, argument.index, context.number(argument.index), items),
@@ -200,15 +206,23 @@ const Message = struct {
         return .{ .name = raw.name, .name_length = raw.name_length, .vector = raw.vector, .vector_length = raw.vector_length };
     }
 
+    /// Behind it, in a struct mmsghdr, is how many bytes went through.
+    fn headSize(context: *const Context) u64 {
+        return if (context.abi == .i386) @sizeOf(Layout(u32)) else @sizeOf(Layout(u64));
+    }
+
     /// struct mmsghdr, which is a msghdr and a count.
     fn stride(context: *const Context) u64 {
         return if (context.abi == .i386) @sizeOf(Layout(u32)) + 4 else @sizeOf(Layout(u64)) + 8;
     }
 };
 
-fn addMessage(context: *const Context, index: u8, address: u64, items: *Items) sys.Error!void {
+/// One of several has an address item in any case, so that its data is not taken for another's.
+fn addMessage(context: *const Context, index: u8, address: u64, items: *Items, is_one_of_several: bool) sys.Error!void {
     const message = Message.read(context, address) catch |e| return items.unreadable(e);
-    try addAddress(context, index, message.name, message.name_length, items);
+    const has_address = message.name != 0 and message.name_length != 0;
+    if (has_address) try addAddress(context, index, message.name, message.name_length, items);
+    if (!has_address and is_one_of_several) items.add(.bytes, index, &.{""}, 0);
     if (message.vector_length == 0) return;
     const Vector = struct { base: u64, length: u64 };
     const first: Vector = if (context.abi == .i386) blk: {
@@ -218,13 +232,26 @@ fn addMessage(context: *const Context, index: u8, address: u64, items: *Items) s
         const raw = context.memory.readValue(context.owner.tid, message.vector, [2]u64) catch |e| return items.unreadable(e);
         break :blk .{ .base = raw[0], .length = raw[1] };
     };
-    try addBytes(context, message_data, first.base, first.length, items);
+    try addData(context, message_data, first.base, first.length, has_address, items);
 }
+
+/// Data that is sent. What there is no room for is cut, which is no gap: only its beginning is of interest.
+fn addData(context: *const Context, index: u8, address: u64, length: u64, has_address: bool, items: *Items) sys.Error!void {
+    if (address == 0 or length == 0) return;
+    var bytes: [datagram_max]u8 = undefined;
+    const room = items.buffer.len - items.length -| data_reserve;
+    const wanted = bytes[0..@intCast(@min(length, room, if (has_address) @as(u64, datagram_max) else bytes_max))];
+    const got = if (wanted.len == 0) 0 else context.memory.read(context.owner.tid, address, wanted) catch |e| return items.unreadable(e);
+    items.add(.bytes, index, &.{wanted[0..got]}, if (got < length) item_cut else 0);
+}
+
+/// For the items behind it.
+const data_reserve = 1024;
 
 fn addMessages(context: *const Context, argument: Argument, items: *Items) sys.Error!void {
     const count: u32 = @truncate(context.word(argument.length));
     for (0..@min(count, messages_max)) |i| {
-        try addMessage(context, argument.index, context.word(argument.index) +% i * Message.stride(context), items);
+        try addMessage(context, argument.index, context.word(argument.index) +% i * Message.stride(context), items, true);
     }
 }
 
@@ -258,6 +285,107 @@ fn addPeer(context: *const Context, argument: Argument, items: *Items) sys.Error
     if (address == 0 or length_at == 0) return;
     const length = context.memory.readValue(context.owner.tid, length_at, u32) catch |e| return items.unreadable(e);
     try addAddress(context, argument.index, address, length, items);
+}
+
+/// A descriptor without its name, and whatever it is.
+pub fn addSocket(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
+    const taken = context.descriptors.take(context.owner, number) catch |e| return if (e == error.TraceeGone) e else {};
+    defer taken.close();
+    const file = context.descriptors.identify(taken.descriptor) catch return;
+    items.add(.descriptor, argument, &.{std.mem.asBytes(&file)}, 0);
+}
+
+/// Of the first descriptor item.
+pub fn inodeIn(items: []const u8) u64 {
+    if (items.len < @sizeOf(abi.Item) + @sizeOf(abi.FileIdentity)) return 0;
+    const item = std.mem.bytesToValue(abi.Item, items[0..@sizeOf(abi.Item)]);
+    if (item.kind != @backingInt(abi.ItemKind.descriptor)) return 0;
+    return std.mem.bytesToValue(abi.FileIdentity, items[@sizeOf(abi.Item)..][0..@sizeOf(abi.FileIdentity)]).inode;
+}
+
+// ---------------------------------------------------------------------------------------------
+// What went through a watched socket
+
+pub const Room = struct {
+    buffer: []u8,
+    /// Bytes that may still be recorded.
+    room: u64,
+};
+
+/// Items with the bytes that a call has sent or received, its address before them. Returns how many there were in all.
+pub fn addTransfer(context: *const Context, role: watch.Role, is_addressed: bool, result: i64, room: Room, items: *Items) sys.Error!u64 {
+    const length: u64 = @intCast(@max(result, 0));
+    switch (role) {
+        .send, .receive => {
+            if (role == .send and is_addressed)
+                try addAddress(context, 4, context.word(4), context.word(5), items);
+            try addGathered(context, .{ .base = context.word(1), .length = length }, length, room, items);
+        },
+        .send_vector, .receive_vector => try addVector(context, context.word(1), context.word(2), length, room, items),
+        .send_message, .receive_message => {
+            const message = Message.read(context, context.word(1)) catch |e| {
+                try items.unreadable(e);
+                return length;
+            };
+            if (role == .send_message) try addAddress(context, 1, message.name, message.name_length, items);
+            try addVector(context, message.vector, message.vector_length, length, room, items);
+        },
+        .send_messages, .receive_messages => for (0..@min(length, messages_max)) |i| {
+            const at = context.word(1) +% i * Message.stride(context);
+            const message = Message.read(context, at) catch |e| {
+                try items.unreadable(e);
+                return length;
+            };
+            if (role == .send_messages) {
+                if (message.name == 0) items.add(.bytes, 1, &.{""}, 0) else try addAddress(context, 1, message.name, message.name_length, items);
+            }
+            const sent = context.memory.readValue(context.owner.tid, at +% Message.headSize(context), u32) catch |e| {
+                try items.unreadable(e);
+                return length;
+            };
+            try addVector(context, message.vector, message.vector_length, sent, room, items);
+        },
+        .option => try addBytes(context, 3, context.word(3), 4, items),
+        .blind, .blind_into, .none, .duplicate, .duplicate_onto, .command, .close, .close_range => {},
+    }
+    return length;
+}
+
+const Part = struct { base: u64, length: u64 };
+
+/// The parts of an iovec one after the other, up to `length`.
+fn addVector(context: *const Context, vector: u64, count: u64, length: u64, room: Room, items: *Items) sys.Error!void {
+    var filled: usize = 0;
+    const wanted: usize = @intCast(@min(length, room.room, room.buffer.len));
+    for (0..@min(count, vector_max)) |i| {
+        if (filled == wanted) break;
+        const part = readPart(context, vector, i) catch |e| return items.unreadable(e);
+        const into = room.buffer[filled..wanted];
+        const piece = into[0..@intCast(@min(into.len, part.length))];
+        if (piece.len == 0) continue;
+        const got = context.memory.read(context.owner.tid, part.base, piece) catch |e| return items.unreadable(e);
+        filled += got;
+        if (got < piece.len) break;
+    }
+    items.add(.bytes, message_data, &.{room.buffer[0..filled]}, if (filled < length) item_cut else 0);
+}
+
+/// UIO_MAXIOV.
+const vector_max = 1024;
+
+fn readPart(context: *const Context, vector: u64, index: usize) sys.Error!Part {
+    if (context.abi == .i386) {
+        const raw = try context.memory.readValue(context.owner.tid, vector +% 8 * index, [2]u32);
+        return .{ .base = raw[0], .length = raw[1] };
+    }
+    const raw = try context.memory.readValue(context.owner.tid, vector +% 16 * index, [2]u64);
+    return .{ .base = raw[0], .length = raw[1] };
+}
+
+fn addGathered(context: *const Context, part: Part, length: u64, room: Room, items: *Items) sys.Error!void {
+    const wanted = room.buffer[0..@intCast(@min(length, room.room, room.buffer.len))];
+    const got = if (wanted.len == 0) 0 else context.memory.read(context.owner.tid, part.base, wanted) catch |e| return items.unreadable(e);
+    items.add(.bytes, message_data, &.{wanted[0..got]}, if (got < length) item_cut else 0);
 }
 
 fn addDescriptor(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
@@ -313,6 +441,18 @@ fn pathOf(items: []const u8, argument: u8) ?[]const u8 {
         const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
         const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
         if (item.kind == @backingInt(abi.ItemKind.path) and item.argument == argument) return bytes;
+        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+    }
+    return null;
+}
+
+/// The first bytes item of an argument.
+pub fn bytesOf(items: []const u8, argument: u8) ?[]const u8 {
+    var at: usize = 0;
+    while (at < items.len) {
+        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
+        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
+        if (item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument) return bytes;
         at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
     }
     return null;

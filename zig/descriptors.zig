@@ -63,7 +63,13 @@ pub const Descriptors = struct {
 
     /// Numbers above are not remembered: the limit of descriptors is not raised that far.
     const front_max = 4 * abi.handed_over_max;
-    const Read = struct { device: u64 = 0, inode: u64 = 0 };
+    const Read = struct {
+        device: u64 = 0,
+        inode: u64 = 0,
+        /// Serial of the process that opened it for writing, until that has ended: what it leaves behind is not there yet, and
+        /// the front end keeps the descriptor. 0: the content is to be digested as it is now.
+        writer: u32 = 0,
+    };
     const Pidfd = struct { process: u32 = 0, descriptor: i32 = -1 };
     const FileSystem = struct { device: u64 = 0, type: u32 = 0, known: bool = false };
 
@@ -130,6 +136,19 @@ pub const Descriptors = struct {
         return takeByPath(owner.tid, number);
     }
 
+    /// As a duplicate, of which the kernel can be asked about the socket, wherever that is possible: for a thread that is not the
+    /// leader, the leader's of that number, if it is the same socket.
+    pub fn takeSocket(descriptors: *Descriptors, owner: Owner, number: i32) sys.Error!Taken {
+        const taken = try descriptors.take(owner, number);
+        if (!taken.by_path or !descriptors.pidfd_getfd_works or owner.tid == owner.pid) return taken;
+        const leaders = descriptors.take(.{ .tid = owner.pid, .pid = owner.pid, .process = owner.process }, number) catch return taken;
+        const own = descriptors.identify(taken.descriptor) catch abi.FileIdentity{};
+        const other = descriptors.identify(leaders.descriptor) catch abi.FileIdentity{};
+        const is_same = !leaders.by_path and own.inode != 0 and own.inode == other.inode and own.device == other.device;
+        if (is_same) taken.close() else leaders.close();
+        return if (is_same) leaders else taken;
+    }
+
     fn takeByPath(tid: i32, number: i32) sys.Error!Taken {
         var buffer: [64]u8 = undefined;
         var at = sys.procPath(&buffer, tid, "fd/").len;
@@ -190,8 +209,14 @@ pub const Descriptors = struct {
     // -----------------------------------------------------------------------------------------
     // Handing over
 
+    pub const HoldOptions = struct {
+        for_writing: bool,
+        /// Serial of the process that opened it.
+        process: u32,
+    };
+
     /// A descriptor of `taken` for the front end, or why there is none. Counts it as handed over: the record must follow.
-    pub fn hold(descriptors: *Descriptors, taken: i32, file: *const abi.FileIdentity, options: struct { for_writing: bool }) Held {
+    pub fn hold(descriptors: *Descriptors, taken: i32, file: *const abi.FileIdentity, options: HoldOptions) Held {
         if (!isRegular(file.mode)) return .{ .not_held = .not_regular };
         if (isPseudo(file.file_system)) return .{ .not_held = .pseudo_file_system };
         if (options.for_writing) {
@@ -214,7 +239,8 @@ pub const Descriptors = struct {
             .now_ns = @intCast(sys.clockNs(.REALTIME)),
         });
         descriptors.session.countHandedOver();
-        descriptors.note(copy, if (options.for_writing) .{} else .{ .device = file.device, .inode = file.inode });
+        const writer = if (options.for_writing) options.process else 0;
+        descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
         return .{ .descriptor = copy, .may_stand = may_stand };
     }
 
@@ -228,7 +254,6 @@ pub const Descriptors = struct {
         return true;
     }
 
-    /// A writer's takes the place of a reader's that had its number: it is kept until the writer's end, and must not hold up others.
     fn note(descriptors: *Descriptors, descriptor: i32, read: Read) void {
         if (descriptor >= front_max) return;
         const index: u32 = @intCast(descriptor);
@@ -236,10 +261,17 @@ pub const Descriptors = struct {
         descriptors.read_end = @max(descriptors.read_end, index + 1);
     }
 
-    /// Whether the front end still holds what it got of a reader's open of this file: its content is then not digested yet.
+    /// A writer has ended, and nobody can have inherited its descriptors: the front end now digests what it left behind.
+    pub fn writerEnded(descriptors: *Descriptors, process: u32) void {
+        for (descriptors.read_by_front[0..descriptors.read_end]) |*read| {
+            if (read.writer == process) read.writer = 0;
+        }
+    }
+
+    /// Whether the front end still holds what it got of this file to digest: a reader's open, or what a dead writer left.
     pub fn isBeingRead(descriptors: *Descriptors, device: u64, inode: u64) bool {
         for (descriptors.read_by_front[0..descriptors.read_end], 0..) |*read, number| {
-            if (read.inode != inode or read.device != device or inode == 0) continue;
+            if (read.inode != inode or read.device != device or inode == 0 or read.writer != 0) continue;
             // It is closed there, and its number may be another file's by now.
             const file = descriptors.identify(@intCast(number)) catch abi.FileIdentity{};
             if (file.inode == inode and file.device == device) return true;
@@ -453,7 +485,7 @@ test "both ways of taking: the same identity and name, nothing blocks" {
             if (row.name) |name| try testing.expectEqualStrings(name, link.path);
             try testing.expectEqual(row.deleted, link.deleted);
             const accmode = try flagsOf(owner, row.number, taken) & 3;
-            const held = descriptors.hold(taken.descriptor, &identity, .{ .for_writing = accmode != 0 and row.number != file });
+            const held = descriptors.hold(taken.descriptor, &identity, .{ .for_writing = accmode != 0 and row.number != file, .process = 1 });
             try testing.expectEqual(row.not_held, held.not_held);
             if (held.descriptor < 0) continue;
             defer sys.close(held.descriptor);
@@ -492,6 +524,6 @@ test "proc and its like are not handed over" {
     const version = sys.openReadOnly("/proc/version").descriptor;
     defer sys.close(version);
     const identity = try descriptors.identify(version);
-    try testing.expectEqual(abi.NotHeld.pseudo_file_system, descriptors.hold(version, &identity, .{ .for_writing = false }).not_held);
+    try testing.expectEqual(abi.NotHeld.pseudo_file_system, descriptors.hold(version, &identity, .{ .for_writing = false, .process = 1 }).not_held);
     try testing.expectEqual(@as(u32, 0), control.descriptors_handed);
 }

@@ -49,7 +49,7 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
             tracer.gap(thread, .dumpable_kept, 0, "");
             try deny(tracer, thread, 0);
         },
-        .none, .seccomp, .root, .mounts, .ptrace, .truncate => {},
+        .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send => {},
     }
 }
 

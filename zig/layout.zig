@@ -17,6 +17,7 @@ pub const structs = .{
     .{ "Gap", abi.Gap },
     .{ "CommandEnd", abi.CommandEnd },
     .{ "Item", abi.Item },
+    .{ "SocketFacts", abi.SocketFacts },
 };
 
 pub const enums = .{
@@ -42,6 +43,7 @@ pub const limits = .{
     "exec_strings_max",
     "handed_over_max",
     "tracees_max",
+    "understood_max",
     "initial_position",
     "padding_bit",
 };

@@ -48,6 +48,13 @@ pub fn goOn(tid: i32, how: Resume, signal: u32) Error!void {
     _ = try request(number, tid, 0, signal);
 }
 
+/// At the stop that answers `interrupt`. The kernel has ended what the thread slept in. Most calls it makes again by itself; those
+/// that would return EINTR (epoll_wait, recv with a time limit, sigtimedwait, semop) it makes again only if we say so: with this
+/// code, which a signal handler of the tracee still turns into EINTR (signal(7)). A time limit starts anew.
+pub fn continueInterrupted(tid: i32) Error!void {
+    try machine.continueInterrupted(tid);
+}
+
 pub fn eventMessage(tid: i32) Error!u64 {
     var message: usize = 0;
     _ = try request(PTRACE.GETEVENTMSG, tid, 0, @intFromPtr(&message));
@@ -152,6 +159,16 @@ const machine = switch (builtin.cpu.arch) {
             _ = try request(PTRACE.POKEUSER, tid, register * 8, value);
         }
 
+        const interrupted: i64 = -@as(i64, @backingInt(linux.E.INTR));
+        const restart_without_handler: i64 = -514; // ERESTARTNOHAND
+
+        pub fn continueInterrupted(tid: i32) Error!void {
+            var all: Set = undefined;
+            try get(tid, &all);
+            const is_in_call = @as(i64, @bitCast(all.all[orig_rax])) >= 0;
+            if (is_in_call and @as(i64, @bitCast(all.all[rax])) == interrupted) try poke(tid, rax, @bitCast(restart_without_handler));
+        }
+
         /// struct user_regs_struct.
         pub const Set = extern struct {
             all: [27]u64,
@@ -200,6 +217,9 @@ const machine = switch (builtin.cpu.arch) {
             registers.all[register] = value;
             try set(tid, &registers);
         }
+
+        /// There the registers have been set for a restart, or not, before this stop.
+        pub fn continueInterrupted(_: i32) Error!void {}
 
         pub const Set = extern struct {
             all: [34]u64, // x0 to x30, sp, pc, pstate

@@ -246,6 +246,14 @@ pub fn fileSystemOf(descriptor: i32) Error!u32 {
     return @truncate(@as(u64, @bitCast(result.type)));
 }
 
+/// getsockopt of a fixed size.
+pub fn socketOption(descriptor: i32, level: u32, option: u32, comptime T: type) Error!T {
+    var value: T = undefined;
+    var length: u32 = @sizeOf(T);
+    _ = try check(linux.syscall5(.getsockopt, @as(u32, @bitCast(descriptor)), level, option, @intFromPtr(&value), @intFromPtr(&length)));
+    return if (length == @sizeOf(T)) value else error.Unexpected;
+}
+
 /// The first of `descriptors` that has one of its events, or null when the time is over. `timeout_ms` < 0: for ever.
 pub fn poll(descriptors: []linux.pollfd, timeout_ms: i32) Error!usize {
     return check(linux.poll(descriptors.ptr, @intCast(descriptors.len), timeout_ms));

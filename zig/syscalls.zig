@@ -145,6 +145,10 @@ pub const Special = enum {
     ptrace,
     /// Changes the content of the file that its first argument names.
     truncate,
+    /// What is sent from now on may say to whom.
+    connect,
+    /// The same, if it has an address.
+    send,
 };
 
 /// Where the six arguments are.
@@ -331,16 +335,16 @@ pub const rows = [_]Row{
     .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },
 
     // Network
-    .{ .name = "socket" },
+    .{ .name = "socket", .arguments = &.{made} },
     .{ .name = "bind", .arguments = &.{ fd0, sized(1, 2, .address) } },
-    .{ .name = "connect", .arguments = &.{ fd0, sized(1, 2, .address) } },
+    .{ .name = "connect", .special = .connect, .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "listen", .arguments = &.{fd0} },
     .{ .name = "accept", .arguments = &.{ fd0, sized(1, 2, .peer) } },
     .{ .name = "accept4", .arguments = &.{ fd0, sized(1, 2, .peer) } },
     // Only with an address: on a connected socket it is as frequent as write.
-    .{ .name = "sendto", .when = &.{&.{.{ .pointer = 4 }}}, .arguments = &.{ fd0, sized(1, 2, .bytes), sized(4, 5, .address) } },
-    .{ .name = "sendmsg", .arguments = &.{ fd0, arg(1, .message) } },
-    .{ .name = "sendmmsg", .arguments = &.{ fd0, sized(1, 2, .messages) } },
+    .{ .name = "sendto", .special = .send, .when = &.{&.{.{ .pointer = 4 }}}, .arguments = &.{ fd0, sized(1, 2, .bytes), sized(4, 5, .address) } },
+    .{ .name = "sendmsg", .special = .send, .arguments = &.{ fd0, arg(1, .message) } },
+    .{ .name = "sendmmsg", .special = .send, .arguments = &.{ fd0, sized(1, 2, .messages) } },
     .{ .name = "socketcall", .layout = .ia32_socketcall },
     // A socket onto standard input, output or error.
     .{ .name = "dup", .arguments = &.{arg(0, .socket)} },

@@ -18,6 +18,7 @@ const abi = @import("abi.zig");
 const stop = @import("stop.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
+const watch = @import("watch.zig");
 const assert = std.debug.assert;
 
 pub const Thread = struct {
@@ -27,6 +28,8 @@ pub const Thread = struct {
     in_group_stop: bool = false,
     /// A filter of the build can hide calls from ours: every call is stopped at, whatever the filters say.
     every_call: bool = false,
+    /// We have stopped it, so that from now on it stops at every call; see `ptrace.continueInterrupted`.
+    interrupted: bool = false,
     /// Not resumed yet: it wants to write to a file whose content the front end is still reading.
     delayed: ?Delay = null,
     /// Meaningless while parked.
@@ -80,6 +83,9 @@ pub const Call = struct {
     child_seen: bool = false,
     /// With `entered`: the filter's stop came too, so no other filter has answered in its place.
     passed: bool = false,
+    /// What it does with a watched descriptor, and that descriptor's socket at the entry.
+    role: watch.Role = .none,
+    socket: u64 = 0,
     /// Of the file that is to be opened for writing.
     size_before: u64 = abi.size_unknown,
 
@@ -99,7 +105,12 @@ pub const Process = struct {
     /// One gap for each process is enough.
     unreadable_reported: bool = false,
     kill_reported: bool = false,
+    /// It has made a child, which may have its descriptors still.
+    has_children: bool = false,
     next_free: u32 = 0,
+    /// First of its watched descriptors (watch.zig), and stops since the last was added.
+    watched: u16 = 0,
+    watch_stops: u32 = 0,
 };
 
 /// Numbers of processes and threads go up to this (PID_MAX_LIMIT of 64-bit kernels).

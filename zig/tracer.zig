@@ -26,6 +26,9 @@ const status_file = @import("status.zig");
 const tracee = @import("tracee.zig");
 const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
+const sockets = @import("sockets.zig");
+const watch_mod = @import("watch.zig");
+const Watch = watch_mod.Watch;
 const Stop = stop_mod.Stop;
 const Thread = tracee.Thread;
 const assert = std.debug.assert;
@@ -84,6 +87,7 @@ pub const Tracer = struct {
     tracees: tracee.Tracees,
     memory: Memory,
     descriptors: descriptors_mod.Descriptors,
+    watch: Watch,
     scratch: *Scratch,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
@@ -104,6 +108,8 @@ pub const Tracer = struct {
 
     pub const Scratch = struct {
         items: [64 << 10]u8,
+        /// What is sent or received on a watched socket.
+        data: [watch_mod.stream_bytes]u8,
         argv: [abi.exec_strings_max]u8,
         environment: [abi.exec_strings_max]u8,
     };
@@ -131,6 +137,7 @@ pub const Tracer = struct {
             .tracees = try .init(),
             .memory = memory,
             .descriptors = try .init(session, pidfd_getfd),
+            .watch = try .init(),
             .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
             .privileged = privileged,
             .filter = seccomp.filterFor(.{ @intCast(session.tracer_pid), @intCast(session.front_pid) }),
@@ -140,6 +147,7 @@ pub const Tracer = struct {
     fn deinit(tracer: *Tracer) void {
         if (tracer.ticking_ms != 0) ptrace.stopTicks();
         tracer.descriptors.deinit();
+        tracer.watch.deinit();
         tracer.tracees.deinit();
         sys.unmap(@ptrCast(@alignCast(tracer.scratch)), @sizeOf(Scratch));
     }
@@ -256,7 +264,11 @@ pub const Tracer = struct {
             .seccomp, .syscall => try calls.onStop(tracer, thread),
             .created => |created| try families.onCreated(tracer, thread, created),
             .exec => |former| try tracer.onExec(thread, former),
-            .trap => tracer.setGroupStop(thread, false),
+            .trap => {
+                tracer.setGroupStop(thread, false);
+                if (thread.interrupted) try ptrace.continueInterrupted(thread.tid);
+                thread.interrupted = false;
+            },
             .group => tracer.setGroupStop(thread, true),
             .signal => |signal| return signal,
             .other => {},
@@ -267,10 +279,9 @@ pub const Tracer = struct {
 
     /// The one place that resumes.
     pub fn go(tracer: *Tracer, thread: *Thread, signal: u32) ptrace.Error!void {
-        _ = tracer;
         const how: ptrace.Resume = if (thread.in_group_stop)
             .listen
-        else if (thread.every_call or thread.call.at_exit != .nothing)
+        else if (thread.every_call or thread.call.at_exit != .nothing or tracer.tracees.processOf(thread).watched != 0)
             .to_call
         else
             .run;
@@ -301,6 +312,7 @@ pub const Tracer = struct {
         leader.in_group_stop = false;
         const is_first = !tracer.command_running and leader.tid == tracer.session.command_pid;
         if (is_first) tracer.command_running = true;
+        if (tracer.tracees.processOf(leader).watched != 0) sockets.onExec(tracer, leader);
         try images.onExec(tracer, leader, former);
         if (!is_first) return;
         try images.reportInherited(tracer, leader);

@@ -99,6 +99,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     ? new Trace({
         hashes: options.hashes,
         closeDescriptor: descriptor => session.closeDescriptor(descriptor),
+        onUnderstood: inode => session.understood(inode),
         kernelRelease: before.host.kernelRelease,
         ignoredSyscalls,
         frontEndPid: process.pid,

@@ -10,11 +10,13 @@ export class ControlBlock {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #words: Int32Array;
+  readonly #longs: BigUint64Array;
 
   constructor(memory: ArrayBuffer) {
     this.#bytes = new Uint8Array(memory, 0, abi.controlSize);
     this.#view = new DataView(memory, 0, abi.controlSize);
     this.#words = new Int32Array(memory, 0, abi.controlSize / 4);
+    this.#longs = new BigUint64Array(memory, 0, abi.controlSize / 8);
   }
 
   #load(offset: number): number {
@@ -74,6 +76,14 @@ export class ControlBlock {
       const name = abi.featureNames[bit];
       return name !== undefined && (bits & (1 << bit)) !== 0 ? [name] : [];
     });
+  }
+
+  /** The inode first: the count says that it is there. */
+  understood(inode: bigint): void {
+    const count = this.#load(abi.Control.understoodCount) >>> 0;
+    const slot = (abi.Control.understood + 8 * (count % abi.understoodMax)) / 8;
+    Atomics.store(this.#longs, slot, inode);
+    Atomics.add(this.#words, abi.Control.understoodCount / 4, 1);
   }
 
   get ringStalls(): number {

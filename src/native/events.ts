@@ -441,9 +441,26 @@ export class Decoder {
         };
       case "file":
         return { kind, argument, file: this.#file(from) };
+      case "socket":
+        return this.#socket(argument, from, to);
       case "root":
         return { kind, root: escapeRange(this.#bytes, from, to) };
     }
+  }
+
+  #socket(argument: number, from: number, to: number): SyscallItem {
+    if (to - from < abi.SocketFacts.sizeOf) throw new RecordError("item-past-record", `${to - from} bytes for a socket`);
+    const view = this.#view;
+    const peerPid = view.getInt32(from + abi.SocketFacts.peerPid, true);
+    const hasHolder = view.getUint32(from + abi.SocketFacts.hasHolder, true) !== 0;
+    return {
+      kind: "socket",
+      argument,
+      domain: view.getUint32(from + abi.SocketFacts.domain, true),
+      type: view.getUint32(from + abi.SocketFacts.type, true),
+      ...(peerPid < 0 ? {} : { peerPid }),
+      ...(hasHolder ? { holder: view.getBigUint64(from + abi.SocketFacts.holder, true) } : {}),
+    };
   }
 
   #status(at: number, end: number, layout: { sizeOf: number; status: number }): number {

@@ -203,6 +203,11 @@ export class Session {
     this.#library.close(descriptor);
   }
 
+  /** What goes out through this socket has said what it can say: the tracer need not look at it any more. */
+  understood(inode: bigint): void {
+    this.#control.understood(inode);
+  }
+
   [Symbol.dispose](): void {
     if (this.#state === "started") this.#library.killAll();
     this.cancel();

@@ -87,6 +87,7 @@ function exampleOf(event: GapEvent): string {
       return `descriptor ${BigInt.asIntN(32, event.value)}`;
     case "privilege_not_gained":
     case "limit":
+    case "names_unwatched":
     case "io_uring_refused":
     case "io_uring_allowed":
     case "nested_tracer":

@@ -39,6 +39,8 @@ export function summarise(contacts: Iterable<ProcessContacts>, { verdict, gaps }
       if (leavesMachine(connection, protocolOf(connection))) hermetic = false;
       const direction = directions[connection.syscall];
       if (direction === undefined || kernelFamilies.has(connection.family) || isIdle(connection)) continue;
+      // Every lookup of a name or user asks for a cache that hardly a machine has.
+      if (connection.family === "AF_UNIX" && typeof connection.result === "string") continue;
       const endpoint = endpointOf(connection, direction, protocolOf(connection), process, ancestors);
       const key = [direction, endpoint.protocol, endpoint.address, endpoint.port, endpoint.host, endpoint.via].join("\n");
       const known = endpoints.get(key);

@@ -51,6 +51,10 @@ export const gapTable = {
   },
   "unreadable-file": { severity: "gap", sentence: "an opened file could not be read" },
   "too-large": { severity: "gap", sentence: "an opened file holds more data than the limit for digests" },
+  "names-unwatched": {
+    severity: "note",
+    sentence: "what a connection sends was not watched until it said whom it is for, so its host name may be missing",
+  },
   delegated: {
     severity: "gap",
     sentence: "a process outside of the build was given work over a socket, and what it does is not seen",
@@ -84,4 +88,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   unreadable_descriptor: "unreadable-descriptor",
   parent_unknown: "parent-unknown",
   attack_refused: "attack-refused",
+  names_unwatched: "names-unwatched",
 };

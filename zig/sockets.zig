@@ -1,0 +1,219 @@
+//! Calls on sockets, beyond what the table says: what the kernel knows of one that is connected or sent to, and the bytes on
+//! those that are watched (watch.zig).
+//!
+//! Bytes are read at the exit, when it is known how many of them went out or came in. The descriptor is compared with the
+//! socket that it was at the entry, so that a number which another thread closes and opens meanwhile says nothing wrong.
+const std = @import("std");
+const linux = std.os.linux;
+const abi = @import("abi.zig");
+const calls = @import("calls.zig");
+const decode = @import("decode.zig");
+const holders = @import("holders.zig");
+const ptrace = @import("ptrace.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const tracee = @import("tracee.zig");
+const watch_mod = @import("watch.zig");
+const Tracer = @import("tracer.zig").Tracer;
+const Thread = tracee.Thread;
+const Role = watch_mod.Role;
+
+const Error = sys.Error || error{TooManyTracees};
+
+const sock_stream = 1;
+const sock_dgram = 2;
+const sock_seqpacket = 5;
+const domain_name_port = 53;
+const quic_port = 443;
+const sol_socket = 1;
+const so_type = 3;
+const so_error = 4;
+const so_peercred = 17;
+const so_domain = 39;
+const fast_open = 0x2000_0000;
+const in_progress: i64 = -@as(i64, @backingInt(linux.E.INPROGRESS));
+const f_dupfd = 0;
+const f_dupfd_cloexec = 1030;
+
+// ---------------------------------------------------------------------------------------------
+// Connecting
+
+/// After connect, and after a send with an address: SocketFacts into `items`, and from now on the bytes are watched.
+/// `earlier` are the items from before the call, in which the addresses are.
+pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const u8, items: *decode.Items) Error!void {
+    if (result < 0 and result != in_progress) return;
+    const call = &thread.call;
+    const is_connect = syscalls.rows[call.row].special == .connect;
+    const address = addressIn(earlier, call.row) orelse if (is_connect) return else "";
+    if (address.len < 2) return;
+    const number: i32 = @bitCast(@as(u32, @truncate(call.arguments[0])));
+    const socket = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch |e| return if (e == error.TraceeGone) e else {};
+    defer socket.close();
+    const file = tracer.descriptors.identify(socket.descriptor) catch return;
+    const facts = factsOf(thread, socket.descriptor, address, file.inode);
+    if (facts) |known| items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
+    const is_fast = !is_connect and call.arguments[3] & fast_open != 0;
+    const kind = kindOf(facts, address, is_connect or is_fast) orelse return;
+    const what: watch_mod.Watch.What = .{ .descriptor = number, .kind = kind, .device = file.device, .inode = file.inode };
+    // A resolver asks again and again, and what is known of the socket is known.
+    const process = tracer.tracees.processOf(thread);
+    if (!is_connect) if (tracer.watch.find(process, number)) |entry| if (entry.inode == file.inode) return;
+    begin(tracer, thread, what);
+}
+
+fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64) ?abi.SocketFacts {
+    var facts: abi.SocketFacts = .{ .domain = 0, .type = 0, .peer_pid = -1, .has_holder = 0, .holder = 0 };
+    facts.domain = sys.socketOption(descriptor, sol_socket, so_domain, u32) catch return null; // a reference by path only
+    facts.type = sys.socketOption(descriptor, sol_socket, so_type, u32) catch return null;
+    if (facts.domain == linux.AF.UNIX and facts.type != sock_dgram) {
+        const credentials = sys.socketOption(descriptor, sol_socket, so_peercred, [3]u32) catch return facts;
+        facts.peer_pid = @bitCast(credentials[0]);
+    }
+    if (holders.Place.of(address, facts.type == sock_stream)) |place| {
+        if (place.isLoopback()) {
+            facts.has_holder = 1;
+            facts.holder = holders.holderOf(thread.tid, place, own);
+        }
+    }
+    return facts;
+}
+
+/// Null: its bytes name nobody.
+fn kindOf(facts: ?abi.SocketFacts, address: []const u8, is_connect: bool) ?watch_mod.Kind {
+    const place = holders.Place.of(address, true) orelse return null;
+    // Where the type is not told, a stream is the likelier one, and its limits fit the others.
+    const socket_type = if (facts) |known| known.type else sock_stream;
+    if (place.port == domain_name_port and socket_type == sock_dgram) return .names;
+    if (!is_connect) return null; // the filter shows each datagram that has an address
+    if (socket_type == sock_stream) return if (place.port == domain_name_port) .names else .stream;
+    return if (socket_type == sock_dgram and place.port == quic_port) .datagrams else null;
+}
+
+/// struct sockaddr of the first item that has one.
+fn addressIn(items: []const u8, row: u8) ?[]const u8 {
+    for (syscalls.rows[row].arguments) |argument| switch (argument.kind) {
+        .address, .message, .messages => return decode.bytesOf(items, argument.index),
+        else => {},
+    };
+    return null;
+}
+
+fn begin(tracer: *Tracer, thread: *Thread, what: watch_mod.Watch.What) void {
+    const process = tracer.tracees.processOf(thread);
+    const is_first = process.watched == 0;
+    if (!tracer.watch.add(process, what)) {
+        tracer.gap(thread, .names_unwatched, 1, "sockets at once");
+        return;
+    }
+    if (!is_first or process.threads == 1) return;
+    // Threads that run now, or sleep in a call, would write unseen.
+    for (tracer.tracees.all()) |*other| {
+        if (other.state != .running or other == thread or other.process != thread.process or other.every_call) continue;
+        ptrace.interrupt(other.tid) catch continue; // gone
+        other.interrupted = true;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Watching
+
+/// At the entry of any call of a process that has watched descriptors. The call's number and arguments are known.
+pub fn onEntry(tracer: *Tracer, thread: *Thread) void {
+    const call = &thread.call;
+    const process = tracer.tracees.processOf(thread);
+    if (!tracer.watch.onStop(process, tracer.session.control)) return;
+    const role = watch_mod.roleOf(call.abi, call.number);
+    switch (role) {
+        .none => return,
+        .close_range, .duplicate, .duplicate_onto, .command, .close => {},
+        else => {
+            const entry = tracer.watch.find(process, descriptorOf(call, role)) orelse return;
+            if (role.isReceiving() and entry.kind != .names) return;
+            call.socket = entry.inode;
+        },
+    }
+    call.role = role;
+}
+
+fn descriptorOf(call: *const tracee.Call, role: Role) i32 {
+    return argumentOf(call, if (role == .blind_into) 2 else 0);
+}
+
+fn argumentOf(call: *const tracee.Call, index: usize) i32 {
+    return @bitCast(@as(u32, @truncate(call.arguments[index])));
+}
+
+/// True: there is a record of the call, and the table's own is not needed.
+pub fn onExit(tracer: *Tracer, thread: *Thread, result: i64) Error!bool {
+    const call = &thread.call;
+    const process = tracer.tracees.processOf(thread);
+    const watch = &tracer.watch;
+    switch (call.role) {
+        .none => return false,
+        // Linux closes whatever it answers.
+        .close => watch.remove(process, argumentOf(call, 0)),
+        .close_range => if (result == 0 and call.arguments[2] & close_range_cloexec == 0)
+            watch.removeAll(process, clamped(call.arguments[0]), clamped(call.arguments[1])),
+        .duplicate => if (result >= 0) watch.duplicate(process, argumentOf(call, 0), @truncate(result)),
+        .duplicate_onto => if (result >= 0) watch.duplicate(process, argumentOf(call, 0), argumentOf(call, 1)),
+        .command => if (result >= 0 and (call.arguments[1] == f_dupfd or call.arguments[1] == f_dupfd_cloexec))
+            watch.duplicate(process, argumentOf(call, 0), @truncate(result)),
+        else => return onTransfer(tracer, thread, result),
+    }
+    return false;
+}
+
+const close_range_cloexec = 4;
+
+fn clamped(number: u64) i32 {
+    return @intCast(@min(number & std.math.maxInt(u32), std.math.maxInt(i32)));
+}
+
+fn onTransfer(tracer: *Tracer, thread: *Thread, result: i64) Error!bool {
+    const call = &thread.call;
+    const process = tracer.tracees.processOf(thread);
+    const number = descriptorOf(call, call.role);
+    // Connecting anew, by another thread: these bytes belong to what was there before.
+    const entry = tracer.watch.find(process, number) orelse return false;
+    if (entry.inode != call.socket) return false;
+    if (call.role == .option and (argumentOf(call, 1) != sol_socket or argumentOf(call, 2) != so_error)) return false;
+    if (result < 0 or (result == 0 and call.role != .option and call.role != .blind)) return false;
+    var items: decode.Items = .{ .buffer = &tracer.scratch.items };
+    try decode.addSocket(&calls.context(tracer, thread), if (call.role == .blind_into) 2 else 0, number, &items);
+    if (decode.inodeIn(items.written()) != call.socket) {
+        tracer.watch.remove(process, number);
+        return false;
+    }
+    // write(2) has other things there.
+    const is_addressed = call.row != tracee.Call.no_row and call.arguments[4] != 0;
+    const room: decode.Room = .{ .buffer = &tracer.scratch.data, .room = entry.bytes };
+    const sent = try decode.addTransfer(&calls.context(tracer, thread), call.role, is_addressed, result, room, &items);
+    // The table's items hold the same data, and less of it.
+    tracer.tracees.releaseBuffer(call);
+    call.items = 0;
+    call.length = 0;
+    call.flags = items.flags;
+    calls.record(tracer, thread, result, &.{ .items = &items });
+    entry.bytes -|= @intCast(@min(sent, std.math.maxInt(u32)));
+    entry.calls -|= 1;
+    if (entry.bytes != 0 and entry.calls != 0 and call.role != .blind and call.role != .blind_into) return true;
+    if (entry.calls == 0) tracer.gap(thread, .names_unwatched, 2, "calls of a connection");
+    tracer.watch.remove(process, number);
+    return true;
+}
+
+/// The descriptors that exec has closed.
+pub fn onExec(tracer: *Tracer, leader: *const Thread) void {
+    const process = tracer.tracees.processOf(leader);
+    var number: i32 = -1;
+    while (tracer.watch.nextDescriptor(process, number)) |entry| {
+        number = entry.descriptor;
+        const taken = tracer.descriptors.take(tracer.owner(leader), number) catch {
+            tracer.watch.remove(process, number);
+            continue;
+        };
+        defer taken.close();
+        const file = tracer.descriptors.identify(taken.descriptor) catch abi.FileIdentity{};
+        if (file.inode != entry.inode or file.device != entry.device) tracer.watch.remove(process, number);
+    }
+}
