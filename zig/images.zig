@@ -112,7 +112,7 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
     return .{
         .identity = identity,
         .link = tracer.descriptors.linkOf(taken, &identity, buffer) catch .{ .path = "" },
-        .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false }),
+        .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false, .process = 0 }),
     };
 }
 
@@ -148,7 +148,7 @@ fn takeProgram(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, e
     defer sys.close(taken);
     const identity = tracer.descriptors.identify(taken) catch return .{};
     if (identity.device == executable.identity.device and identity.inode == executable.identity.inode) return same;
-    return .{ .identity = identity, .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false }) };
+    return .{ .identity = identity, .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false, .process = 0 }) };
 }
 
 fn readStrings(pid: i32, comptime name: []const u8, buffer: []u8, flags: *u16) sys.Error![]const u8 {
@@ -256,7 +256,7 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
     const flags = descriptors_mod.flagsOf(owner, number, taken) catch 0;
     var link_buffer: [paths.max]u8 = undefined;
     const link = tracer.descriptors.linkOf(taken.descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
-    const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags) });
+    const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags), .process = owner.process });
     const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{
         .header = undefined,
         .file = file,

@@ -116,7 +116,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else
-        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags) });
+        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags), .process = owner.process });
     fixed.held = held.descriptor;
     fixed.not_held = @backingInt(held.not_held);
     fixed.held_errno = held.errno;
