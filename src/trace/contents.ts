@@ -254,6 +254,10 @@ export class Contents {
         content.reason = "gone";
         this.#reportGap("unverified-content", process, path);
         return;
+      case "too-large":
+        content.reason = "too-large";
+        this.#reportGap("too-large", process, path);
+        return;
       case "unreadable":
         content.reason = "unreadable";
         this.#reportGap("unreadable-file", process, `${path} (${result.code})`);

@@ -1,6 +1,7 @@
 // The digest of one file, read through a descriptor with positional reads, so that nobody's offset moves. Runs in a
 // worker thread. A file that changes under the reading is read again, a bounded number of times.
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { isTooLarge } from "./file-types.ts";
 
 export type HashName = "sha256" | "sha1" | "gitoid:sha256" | "gitoid:sha1";
 /** Old databases of packages have MD5. It is compared with theirs and never recorded. */
@@ -35,6 +36,8 @@ export type DigestResult =
   | { id: number; kind: "changed" }
   /** The path is gone, or another file has it now. */
   | { id: number; kind: "gone" }
+  /** It has grown beyond the limits since its record: a terabyte of holes is made in a moment. */
+  | { id: number; kind: "too-large" }
   | { id: number; kind: "unreadable"; code: string };
 
 /** Readings of a file that does not hold still. */
@@ -77,6 +80,7 @@ function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly C
     return { id, kind: "gone" };
   if (unless && sameState(before, unless)) return { id, kind: "unchanged" };
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    if (isTooLarge(before)) return { id, kind: "too-large" };
     if (expected && (before.size !== expected.size || before.mtimeNs !== expected.mtimeNs)) break;
     const beganNs = BigInt(Date.now()) * 1_000_000n;
     const values = readAll(descriptor, before.size, hashes);

@@ -117,7 +117,8 @@ export const dataMax = 16n << 30n;
 export const lengthMax = 256n << 30n;
 const blockSize = 512n;
 
-export const isTooLarge = (file: FileIdentity): boolean => file.blocks * blockSize > dataMax || file.size > lengthMax;
+export const isTooLarge = (file: { size: bigint; blocks: bigint }): boolean =>
+  file.blocks * blockSize > dataMax || file.size > lengthMax;
 
 /** One text per inode. Inodes come back after a deletion: identity in time needs ctime too. */
 export const fileKey = (file: { device: bigint; inode: bigint }): string => `${file.device}:${file.inode}`;
