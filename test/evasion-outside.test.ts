@@ -1,0 +1,60 @@
+// Files that somebody outside of the build has opened: their content reaches the build without an open of its own.
+import { describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { nobody, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
+import { gaps } from "./record.ts";
+import { inconsistencies, parseLines, unseen } from "./seen.ts";
+
+for (const user of users) {
+  describe(`as ${user}`, () => {
+    /** Whoever runs outside is the same user, as an attacker would be. */
+    const outside = (scratch: Scratch, ...words: string[]) => {
+      const as = user === "nobody" ? ["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--"] : [];
+      return Bun.spawn([...as, tracee("outsider", scratch), ...words], { cwd: scratch.work, stdin: "pipe", stdout: "pipe" });
+    };
+
+    const secret = (scratch: Scratch) => {
+      const path = join(scratch.work, "secret");
+      writeFileSync(path, "not opened by the build\n");
+      chmodSync(path, 0o600);
+      if (user === "nobody") chownSync(path, nobody, nobody);
+      return path;
+    };
+
+    test("a descriptor that comes over a socket (SCM_RIGHTS): the connection is recorded, and that the work is somebody else's", async () => {
+      using scratch = new Scratch(user);
+      const socket = join(scratch.work, "socket");
+      const server = outside(scratch, "serve", socket, secret(scratch));
+      await until("the socket is there", () => existsSync(socket));
+      const child = start(scratch, [tracee("outsider", scratch), "take", socket], { trace: true });
+      const ran = await child.end();
+      const record = recordOf(ran);
+      // The attack went through: the content was read.
+      expect(parseLines(ran.stdout)).toContainEqual({ see: "answer", what: "SCM_RIGHTS", value: 24 });
+      expect(inconsistencies(record, child.pid)).toEqual([]);
+      expect(JSON.stringify(record.processes[0])).toContain(socket);
+      expect(gaps(record)).toContain("delegated");
+      expect(record.commandRun.completeness?.verdict).toBe("incomplete");
+      expect(await server.exited).toBe(0);
+    });
+
+    test("a descriptor that is taken from another process (pidfd_getfd): an event", async () => {
+      using scratch = new Scratch(user);
+      const holder = outside(scratch, "hold", secret(scratch));
+      const first = (await holder.stdout.getReader().read()).value ?? new Uint8Array();
+      const [held] = parseLines(Buffer.from(first));
+      const number = held?.see === "answer" ? held.value : -1;
+      const words = ["steal", `${holder.pid}`, `${number}`];
+      const child = start(scratch, [tracee("outsider", scratch), ...words], { trace: true });
+      const ran = await child.end();
+      const record = recordOf(ran);
+      const lines = parseLines(ran.stdout);
+      expect(lines.some(line => line.see === "event")).toBe(true);
+      expect(unseen(record, lines)).toEqual([]);
+      expect(inconsistencies(record, child.pid)).toEqual([]);
+      holder.stdin.end();
+      expect(await holder.exited).toBe(0);
+    });
+  });
+}
