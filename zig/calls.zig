@@ -67,7 +67,13 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
             else => |other| return other,
         };
     }
+    defer forgetEntry(tracer, thread);
     try guards.guard(tracer, thread);
+}
+
+/// Without a stop at its exit nobody else will, and the next call would be taken for this one.
+fn forgetEntry(tracer: *Tracer, thread: *Thread) void {
+    if (!tracer.stopsAtCalls(thread)) thread.call.entered = false;
 }
 
 /// Every call of a thread that has other filters, or watched sockets: our filter is asked here whether it is one to be seen.
@@ -76,7 +82,6 @@ fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error
     if (thread.call.at_exit == .closing) return;
     tracer.tracees.releaseBuffer(&thread.call);
     thread.call = .{ .entered = true };
-    defer if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
     const data: seccomp.Data = .{
         .nr = @bitCast(@as(u32, @truncate(seen.number))),
         .arch = info.arch,
@@ -88,12 +93,17 @@ fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error
         .arg4 = seen.arguments[4],
         .arg5 = seen.arguments[5],
     };
-    if (seccomp.classOf(seccomp.evaluate(&tracer.filter, &data)) == null) return;
+    if (seccomp.classOf(seccomp.evaluate(&tracer.filter, &data)) == null) {
+        if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
+        return forgetEntry(tracer, thread);
+    }
+    // The filter's own stop follows.
     begin(tracer, thread, info.arch, seen.number, &seen.arguments) catch |e| switch (e) {
         error.NotWatched => return,
         else => |other| return other,
     };
     thread.call.entered = true;
+    if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
 }
 
 fn onWatchedEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) void {

@@ -277,11 +277,16 @@ pub const Tracer = struct {
         return 0;
     }
 
+    /// Whether it goes on to the next entry or exit of any call, the exit of the one that it is in included.
+    pub fn stopsAtCalls(tracer: *Tracer, thread: *const Thread) bool {
+        return thread.every_call or thread.call.at_exit != .nothing or tracer.tracees.processOf(thread).watched != 0;
+    }
+
     /// The one place that resumes.
     pub fn go(tracer: *Tracer, thread: *Thread, signal: u32) ptrace.Error!void {
         const how: ptrace.Resume = if (thread.in_group_stop)
             .listen
-        else if (thread.every_call or thread.call.at_exit != .nothing or tracer.tracees.processOf(thread).watched != 0)
+        else if (tracer.stopsAtCalls(thread))
             .to_call
         else
             .run;

@@ -24,7 +24,7 @@ export class Delegation {
   readonly #inodes = new Set<bigint>();
   /** The same by name, for where the kernel does not tell us the peer. */
   readonly #places = new Set<string>();
-  readonly #reported = new Set<string>();
+  readonly #reported = new Map<string, { peer: NetworkPeer; found: FoundPeer | undefined }>();
 
   constructor(options: DelegationOptions) {
     this.#options = options;
@@ -43,25 +43,33 @@ export class Delegation {
     const outside = isUnix ? this.#unixPeer(facts, address) : this.#portPeer(facts, address, connection);
     if (!outside) return;
     const { found } = outside;
-    const known = {
+    const program = {
       ...(found?.peer.program === undefined ? {} : { program: found.peer.program }),
       commandLine: found?.commandLine ?? "",
     };
     const service = serviceName(
       isUnix
-        ? { socket: address.address, ...known }
-        : { ...(address.port === undefined ? {} : { port: address.port }), ...known },
+        ? { socket: address.address, ...program }
+        : { ...(address.port === undefined ? {} : { port: address.port }), ...program },
     );
-    if (found && service !== undefined) found.peer.service ??= service;
-    const peer: NetworkPeer = found?.peer ?? (service === undefined ? {} : { service });
-    connection.peer = peer;
     const place = placeOf(address);
-    const key = `${event.process} ${place}`;
-    if (this.#reported.has(key)) return;
-    if (this.#reported.size < placesMax) this.#reported.add(key);
+    const key = `${event.process} ${place} ${found?.peer.pid}`;
+    const known = this.#reported.get(key);
+    if (known) {
+      connection.peer = known.peer;
+      return;
+    }
+    const peer: NetworkPeer = { ...(service === undefined ? {} : { service }), ...found?.peer };
+    connection.peer = peer;
+    if (this.#reported.size < placesMax) this.#reported.set(key, { peer, found });
     const who = [peer.program, peer.pid === undefined ? undefined : `process ${peer.pid}`].filter(part => part !== undefined);
     const detail = who.length === 0 ? "" : ` (${who.join(", ")})`;
     this.#options.reportGap("delegated", event.process, `${service === undefined ? "" : `${service} at `}${place}${detail}`);
+  }
+
+  /** When all digests are there. */
+  finish(): void {
+    for (const { peer, found } of this.#reported.values()) if (found?.peer.digest) peer.digest = found.peer.digest;
   }
 
   #unixPeer(facts: SocketItem | undefined, address: SocketAddress): { found: FoundPeer | undefined } | undefined {

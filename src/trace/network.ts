@@ -142,9 +142,10 @@ export class Network {
     };
   }
 
-  /** After the last event: what is still waited for will not come. */
+  /** After the last event and the last digest: what is still waited for will not come. */
   finish(): void {
     for (const socket of this.#undecided.values()) this.#finishSocket(socket);
+    this.#delegation.finish();
   }
 
   /** `serials` in the order of creation. */

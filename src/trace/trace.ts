@@ -125,12 +125,12 @@ export class Trace {
 
   /** After the last event. Throws if digests were lost: then there is nothing to sign. */
   async finish(outcome: TraceOutcome): Promise<TraceObservation> {
-    this.#network.finish();
     try {
       await this.#files.finish();
     } finally {
       this.#digester[Symbol.dispose]();
     }
+    this.#network.finish();
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
     this.#traceFiles = this.#files.files();
