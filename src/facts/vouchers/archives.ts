@@ -76,7 +76,8 @@ function paxPath(content: Buffer): string | undefined {
   let path: string | undefined;
   for (let at = 0; at < content.length; ) {
     const space = content.indexOf(0x20, at);
-    const length = space < 0 ? 0 : Number(content.toString("latin1", at, space));
+    if (space < 0) break;
+    const length = Number(content.toString("latin1", at, space));
     if (!Number.isInteger(length) || length <= space - at || at + length > content.length) break;
     const record = content.toString("latin1", space + 1, at + length - 1);
     if (record.startsWith("path=")) path = record.slice("path=".length);
