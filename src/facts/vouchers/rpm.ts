@@ -76,7 +76,10 @@ export class RpmVoucher implements Voucher {
   }
 }
 
+const headerBytes = 100;
+
 function* headersOf(bytes: Buffer): Generator<Uint8Array> {
+  if (bytes.length < headerBytes) throw new Error("it is too short");
   const copy = Buffer.from(bytes);
   // A database in memory has no write-ahead log: the two bytes say which form of journal it has.
   copy[18] = 1;

@@ -29,5 +29,6 @@ export class WantedLines {
 }
 
 function shapeOf(text: string, start: number, end: number): number {
-  return ((end - start) * 31 + text.charCodeAt(end - 1) * 7 + (text.charCodeAt(end - 2) << 6)) & (buckets - 1);
+  const before = end - 2 < start ? 0 : text.charCodeAt(end - 2);
+  return ((end - start) * 31 + text.charCodeAt(end - 1) * 7 + (before << 6)) & (buckets - 1);
 }
