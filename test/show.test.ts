@@ -1,0 +1,289 @@
+// `cilock show`: words in; text or JSON out. The record is made here, so that every line of the text is known.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildCollection } from "../src/attestation/collection.ts";
+import { sealEnvelope } from "../src/attestation/envelope.ts";
+import { encodeJson, type JsonObject } from "../src/attestation/json.ts";
+import { generateKey } from "../src/attestation/keys.ts";
+import { createSigner } from "../src/attestation/signer.ts";
+import { runCommandLine } from "../src/cli.ts";
+import type { CommandIo } from "../src/commands/command.ts";
+import { showCommand } from "../src/commands/show.ts";
+import { ToolError } from "../src/errors.ts";
+
+let directory = "";
+const at = (name: string): string => join(directory, name);
+let keyid = "";
+
+const digest = (letter: string) => ({ sha256: letter.repeat(64) });
+const run: JsonObject = {
+  cmd: ["make", "a b"],
+  exitcode: 2,
+  summary: {
+    durationNs: 1_234_567_890,
+    undeclaredInputs: { total: 9, git: 2, lockfile: 1, system: 1, nobody: 4, differs: 1 },
+  },
+  processes: [
+    {
+      processid: 10,
+      parentpid: 1,
+      program: "/usr/bin/make",
+      cmdline: "make a b",
+      openedfiles: { "/p/Makefile": digest("a"), "/p": {} },
+      exitcode: 2,
+    },
+    {
+      processid: 11,
+      parentpid: 10,
+      program: "/bin/sh",
+      cmdline: "sh -c x",
+      openedfiles: { "/p/out": digest("b") },
+      writtenDigests: { "/p/out": digest("c") },
+    },
+    { processid: 12, parentpid: 11, program: "/bin/x", exitsignal: "SIGKILL" },
+    { processid: 13, parentpid: 10, cmdline: "late" },
+    { processid: 11, parentpid: 10, cmdline: "an id that came again" },
+    { processid: 14, parentpid: 11, cmdline: "its child" },
+  ],
+  completeness: { verdict: "incomplete", gaps: [{ kind: "x", severity: "gap", count: 2, processids: [], detail: "something" }] },
+  undeclared: {
+    packages: [
+      { kind: "git", by: "git", source: "/p/.git/index", package: "/p", match: "digest", files: 2 },
+      { kind: "lockfile", by: "npm", source: "/p/package-lock.json", package: "a", version: "1.0.0", match: "owner", files: 1 },
+    ],
+    files: [
+      { path: "/etc/ld.so.cache", kind: "nobody" },
+      { path: "/p/swapped.c", kind: "differs", by: "git", source: "/p/.git/index", package: "/p" },
+      { path: "/usr/local/go/src/a.go", kind: "nobody" },
+      { path: "/usr/local/go/pkg/b", kind: "nobody" },
+      {
+        path: "/p/node_modules/e/x.js",
+        kind: "nobody",
+        by: "npm",
+        package: "e",
+        version: "2.0.0",
+        note: "no lock file names it",
+      },
+    ],
+    unlistedFiles: 3,
+    notes: ["a database is not read"],
+  },
+};
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "cilock-show-"));
+  const key = generateKey("ed25519");
+  const signer = createSigner(key);
+  keyid = signer.keyid;
+  writeFileSync(at("key.pub"), key.publicKey.pem);
+  writeFileSync(at("stranger.pub"), generateKey("ed25519").publicKey.pem);
+  const write = (name: string, predicate: JsonObject, type = "https://aflock.ai/attestations/command-run/v0.1") => {
+    const part = { type, predicate, subjects: [{ name: "file:x", digest: digest("e") }], startTime: 0n, endTime: 1n };
+    const { statement } = buildCollection({ step: "build", attestations: [part] });
+    writeFileSync(at(name), sealEnvelope(encodeJson(statement), "application/vnd.in-toto+json", signer));
+  };
+  write("record.json", run);
+  const { processes: _, completeness: __, undeclared: ___, ...untraced } = run;
+  write("untraced.json", untraced);
+  write("odd.json", {
+    cmd: 7,
+    exitcode: "x",
+    summary: [],
+    processes: [null, { openedfiles: [] }],
+    undeclared: { files: {}, packages: [1] },
+  });
+  write("hostile.json", {
+    cmd: ["\u001b[31m", "x".repeat(1000)],
+    exitcode: 0,
+    summary: {},
+    processes: [{ cmdline: "a\nb\u202e" }],
+  });
+  write("interned.json", {}, "https://aflock.ai/attestations/command-run/v0.2");
+  write("other.json", {}, "https://example.org/other/v1");
+  writeFileSync(at("broken.json"), "{}");
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+async function show(...words: string[]): Promise<{ status: number; text: string; error: string }> {
+  let text = "";
+  const io: CommandIo = {
+    stdout: part => {
+      text += typeof part === "string" ? part : Buffer.from(part).toString();
+    },
+    stderr: () => {},
+    environment: {},
+  };
+  try {
+    const named = words.map(word => (/\.(json|pub)$/.test(word) ? at(word) : word));
+    return { status: await runCommandLine(["show", ...named], [showCommand], io), text, error: "" };
+  } catch (error) {
+    if (!(error instanceof ToolError)) throw error;
+    return { status: error.exitStatus, text, error: error.code };
+  }
+}
+
+const overview = (signature: string) => `${at("record.json")}
+  signature     ${signature}
+  step          build
+  subjects      1
+  attestations  https://aflock.ai/attestations/command-run/v0.1
+  command       make 'a b'
+  exit status   2
+  time          1234 ms
+  processes     6
+  files         3 opened, 1 written
+  inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differ from what is declared
+  trace         incomplete
+                gap: something (2 times)
+`;
+const unchecked = "not checked (-k KEY checks it): nothing below is certain";
+
+test("an overview, and that nobody has checked the signature", async () => {
+  expect((await show("record.json")).text).toBe(overview(unchecked));
+});
+
+test("with the key of its signer", async () => {
+  expect((await show("record.json", "-k", "key.pub")).text).toBe(overview(`good, by ${keyid}`));
+});
+
+test("the processes as a tree", async () => {
+  const { text } = await show("record.json", "--processes");
+  expect(text).toBe(`${overview(unchecked)}
+processes
+  10 make a b  exit 2
+    11 sh -c x
+      12 /bin/x  SIGKILL
+    13 late
+    11 an id that came again
+      14 its child
+`);
+});
+
+test("the files, with what was left of those that were written", async () => {
+  const { text } = await show("record.json", "--files");
+  expect(text).toBe(`${overview(unchecked)}
+files
+  r ${"-".repeat(64)}  /p
+  r ${"a".repeat(64)}  /p/Makefile
+  w ${"c".repeat(64)}  /p/out
+`);
+});
+
+test("the undeclared inputs, by package or place", async () => {
+  const { text } = await show("record.json", "--undeclared");
+  expect(text).toBe(`${overview(unchecked)}
+undeclared inputs
+  other content than declared
+    git /p (1)
+      /p/swapped.c
+  nobody vouches for
+    /etc (1)
+      /etc/ld.so.cache
+    /usr/local/go (2)
+      /usr/local/go/src/a.go
+      /usr/local/go/pkg/b
+    npm e 2.0.0: no lock file names it (1)
+      /p/node_modules/e/x.js
+  and 3 files that the record does not list
+
+  vouched for
+    git /p: 2 files
+    npm a 1.0.0: 1 file (the package owns them; their content was not compared)
+  note: a database is not read
+`);
+});
+
+test("the same as JSON", async () => {
+  const parsed = JSON.parse(
+    (await show("record.json", "--json", "--undeclared", "--processes", "--files", "-k", "key.pub")).text,
+  );
+  expect(parsed).toMatchObject({
+    signature: "good",
+    signedBy: keyid,
+    step: "build",
+    command: ["make", "a b"],
+    exitcode: 2,
+    completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
+    undeclaredInputs: { total: 9, nobody: 4 },
+  });
+  expect(parsed.processes).toHaveLength(6);
+  expect(parsed.processes[0]).toEqual({
+    processid: 10,
+    parentpid: 1,
+    program: "/usr/bin/make",
+    cmdline: "make a b",
+    exitcode: 2,
+  });
+  expect(parsed.files).toEqual([
+    { path: "/p", written: false },
+    { path: "/p/Makefile", written: false, sha256: "a".repeat(64) },
+    { path: "/p/out", written: true, sha256: "c".repeat(64) },
+  ]);
+  expect(parsed.undeclared.files[1]).toEqual({ path: "/p/swapped.c", kind: "differs", by: "git", package: "/p" });
+  expect(parsed.undeclared.unlistedFiles).toBe(3);
+  const bare = JSON.parse((await show("record.json", "--json")).text);
+  expect([bare.signature, bare.processes, bare.files, bare.undeclared]).toEqual(["not checked", undefined, undefined, undefined]);
+});
+
+describe("records that say less", () => {
+  const rows: [name: string, words: string[], expected: string[]][] = [
+    [
+      "untraced",
+      ["untraced.json", "--processes", "--files", "--undeclared"],
+      ["command       make 'a b'", "the record is of a run without --trace"],
+    ],
+    [
+      "of another kind",
+      ["other.json", "--undeclared"],
+      ["attestations  https://example.org/other/v1", "the record is of a run without --trace"],
+    ],
+    [
+      "with fields that are not what they should be",
+      ["odd.json", "--processes", "--files", "--undeclared"],
+      ["processes     2", "exit status   0"],
+    ],
+  ];
+  for (const [name, words, expected] of rows) {
+    test(name, async () => {
+      const { status, text } = await show(...words);
+      expect(status).toBe(0);
+      for (const part of expected) expect(text).toContain(part);
+    });
+  }
+});
+
+test("nothing in a record acts on the terminal, and no line is endless", async () => {
+  const { text } = await show("hostile.json", "--processes");
+  expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  expect(text).toContain("a\\nb\\u202E");
+  expect(Math.max(...text.split("\n").map(line => line.length))).toBeLessThan(310);
+});
+
+describe("refusals", () => {
+  const rows: [name: string, words: string[], status: number, code: string][] = [
+    ["no record", [], 2, "usage"],
+    ["two records", ["record.json", "odd.json"], 2, "usage"],
+    ["an empty key", ["record.json", "--publickey="], 2, "usage"],
+    ["a record that is not there", ["missing.json"], 125, "input-unreadable"],
+    ["what is no record", ["broken.json"], 125, "input-malformed"],
+    ["a form that is not read", ["interned.json"], 125, "input-malformed"],
+    ["the key of somebody else", ["record.json", "-k", "stranger.pub"], 1, "signature-refused"],
+    ["a key that is not there", ["record.json", "-k", "missing.pub"], 125, "key-unreadable"],
+  ];
+  for (const [name, words, status, code] of rows) {
+    test(name, async () => {
+      const result = await show(...words);
+      expect([result.error, result.status, result.text]).toEqual([code, status, ""]);
+    });
+  }
+
+  test("a record that was changed after it was signed is not shown under its key", async () => {
+    const envelope = JSON.parse(readFileSync(at("record.json"), "utf8"));
+    const payload = Buffer.from(envelope.payload, "base64").toString().replace('"build"', '"built"');
+    writeFileSync(at("changed.json"), JSON.stringify({ ...envelope, payload: Buffer.from(payload).toString("base64") }));
+    expect((await show("changed.json", "-k", "key.pub")).error).toBe("signature-refused");
+    expect((await show("changed.json")).text).toContain(unchecked);
+  });
+});
