@@ -1,9 +1,7 @@
 // The keys of QUIC's Initial packets. They follow from a connection id that is sent in the clear and a salt that is printed in the RFC:
 // they keep middleboxes from meddling, and are no secret (RFC 9001, 5.2; RFC 9369, 3.3).
 
-import { ecb, gcm } from "@noble/ciphers/aes.js";
-import { expand, extract } from "@noble/hashes/hkdf.js";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
 
 export interface QuicVersion {
   name: "v1" | "v2" | "draft-29";
@@ -33,7 +31,8 @@ export interface InitialKeys {
 
 /** For what the client sends, from the destination id of its first packet. */
 export function clientInitialKeys(version: QuicVersion, destinationId: Uint8Array): InitialKeys {
-  const secret = expandLabel(extract(sha256, destinationId, version.salt), "client in", 32);
+  // HKDF-Extract (RFC 5869, 2.2) is one HMAC.
+  const secret = expandLabel(hmac(version.salt, destinationId), "client in", 32);
   return {
     key: expandLabel(secret, version.labels.key, 16),
     iv: expandLabel(secret, version.labels.iv, 12),
@@ -41,21 +40,34 @@ export function clientInitialKeys(version: QuicVersion, destinationId: Uint8Arra
   };
 }
 
-/** HKDF-Expand-Label of TLS 1.3 with no context (RFC 8446, 7.1). */
-function expandLabel(secret: Uint8Array, label: string, length: number): Uint8Array {
+/** HKDF-Expand-Label of TLS 1.3 with no context (RFC 8446, 7.1). Up to the 32 bytes of one hash, HKDF-Expand is one HMAC too. */
+function expandLabel(secret: Uint8Array, label: string, length: 12 | 16 | 32): Uint8Array {
   const text = Buffer.from(`tls13 ${label}`, "latin1");
-  return expand(sha256, secret, Uint8Array.of(length >> 8, length & 0xff, text.length, ...text, 0), length);
+  return hmac(secret, Uint8Array.of(length >> 8, length & 0xff, text.length, ...text, 0, 1)).subarray(0, length);
+}
+
+function hmac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
+  return createHmac("sha256", key).update(bytes).digest();
 }
 
 /** RFC 9001, 5.4.3. Sample and key are 16 bytes; the first five of the answer are used. */
 export function headerMask(keys: InitialKeys, sample: Uint8Array): Uint8Array {
-  return ecb(keys.headerProtection, { disablePadding: true }).encrypt(sample);
+  return createCipheriv("aes-128-ecb", keys.headerProtection, null).setAutoPadding(false).update(sample);
 }
+
+const tagLength = 16;
 
 /** Undefined if the tag is not that of these keys: it is no packet of this connection, or no packet at all. */
 export function openPayload(keys: InitialKeys, number: number, header: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+  if (sealed.length < tagLength) return undefined;
+  const end = sealed.length - tagLength;
   try {
-    return gcm(keys.key, packetNonce(keys.iv, number), header).decrypt(sealed);
+    const opening = createDecipheriv("aes-128-gcm", keys.key, packetNonce(keys.iv, number), { authTagLength: tagLength });
+    opening.setAAD(header).setAuthTag(sealed.subarray(end));
+    const plain = opening.update(sealed.subarray(0, end));
+    // Nothing is given out before the tag is known to be right: this throws.
+    opening.final();
+    return plain;
   } catch {
     return undefined;
   }
