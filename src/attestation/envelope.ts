@@ -1,7 +1,7 @@
 // The DSSE envelope (wire-formats 1.1): bytes in, bytes out. What is signed is the PAE of the exact payload bytes;
 // nothing is ever printed again before it is verified.
 import { z } from "zod";
-import { decodeBase64 } from "./base64.ts";
+import { base64Pieces, decodeBase64 } from "./base64.ts";
 import { malformed, parseDocument, readFields } from "./document.ts";
 import { encodeJson, isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { PrivateKey, PublicKey } from "./keys.ts";
@@ -44,7 +44,8 @@ export function sealEnvelope(payload: Uint8Array, payloadType: string, signer: S
 }
 
 export function printEnvelope({ payload, payloadType, signatures }: Envelope): Uint8Array {
-  return Buffer.concat([...envelopePieces({ length: payload.length, pieces: () => [payload] }, payloadType, signatures)]);
+  const source = { length: payload.length, pieces: () => [payload] };
+  return Buffer.concat(Array.from(envelopePieces(source, payloadType, signatures), piece => piece.slice()));
 }
 
 /** From here on a payload is not put into one buffer to be signed. */
@@ -66,30 +67,14 @@ export function signPayload(payload: ByteSource, payloadType: string, key: Priva
   return { keyid, bytes: signSource(key, signed) };
 }
 
-/** A multiple of three, so that pieces join without padding. */
-const encodedLength = 768 << 10;
-
-/** What `printEnvelope` prints, in pieces: a payload can be most of a gigabyte. */
+/** What `printEnvelope` prints, in pieces: a payload can be most of a gigabyte. A piece is good until the next one. */
 export function* envelopePieces(
   payload: ByteSource,
   payloadType: string,
   signatures: readonly EnvelopeSignature[],
 ): Generator<Uint8Array> {
   yield Buffer.from('{"payload":"');
-  const waiting = Buffer.allocUnsafe(encodedLength);
-  let filled = 0;
-  for (const piece of payload.pieces()) {
-    for (let at = 0; at < piece.length; ) {
-      const taken = Math.min(encodedLength - filled, piece.length - at);
-      waiting.set(piece.subarray(at, at + taken), filled);
-      filled += taken;
-      at += taken;
-      if (filled < encodedLength) continue;
-      yield Buffer.from(waiting.toString("base64"), "latin1");
-      filled = 0;
-    }
-  }
-  yield Buffer.from(waiting.subarray(0, filled).toString("base64"), "latin1");
+  yield* base64Pieces(payload.pieces());
   yield Buffer.from('",');
   const rest = encodeJson({
     payloadType,

@@ -36,19 +36,23 @@ export function encodeJson(value: JsonValue): Uint8Array {
 export function writeJson(value: JsonValue, write: (piece: Uint8Array) => void): void {
   const writer = new Writer(write);
   writer.value(value, 0);
-  writer.flush();
+  writer.end();
 }
 
+/**
+ * Text gathers in a string, then becomes bytes in `#buffer`, which goes out when it is full.
+ *
+ * The same paths and the same digest sets stand in the maps of a thousand processes. They are made into bytes once and
+ * copied from then on: a million entries take 0.4 s and leave no garbage, where joining strings took 1 s and 150 MB.
+ * Nothing changes while it is being written, so that an object stands for its bytes.
+ */
 class Writer {
   readonly #write: (piece: Uint8Array) => void;
-  #text = "";
   readonly #buffer = new Uint8Array(4 * pieceLength);
-  /**
-   * The same paths and the same digest sets stand in the maps of a thousand processes: written out once, a million entries
-   * take a third of the time. Nothing changes while it is being written, so that an object stands for its text.
-   */
-  readonly #keys = new Map<string, string>();
-  readonly #values = new Map<JsonValue, string>();
+  #filled = 0;
+  #text = "";
+  readonly #keys = new Map<string, Uint8Array>();
+  readonly #values = new Map<JsonValue, Uint8Array>();
 
   constructor(write: (piece: Uint8Array) => void) {
     this.#write = write;
@@ -63,18 +67,30 @@ class Writer {
     else this.#object(value, depth);
   }
 
-  flush(): void {
-    const text = this.#text;
-    this.#text = "";
-    if (text === "") return;
-    // Three bytes are the most that one unit of UTF-16 becomes.
-    const fits = text.length * 3 <= this.#buffer.length;
-    this.#write(fits ? this.#buffer.subarray(0, encoder.encodeInto(text, this.#buffer).written) : encoder.encode(text));
+  end(): void {
+    this.#encode();
+    this.#flush();
   }
 
   #put(text: string): void {
     this.#text += text;
-    if (this.#text.length >= pieceLength) this.flush();
+    if (this.#text.length >= pieceLength) this.#encode();
+  }
+
+  #encode(): void {
+    const text = this.#text;
+    if (text === "") return;
+    this.#text = "";
+    // Three bytes are the most that one unit of UTF-16 becomes.
+    const most = text.length * 3;
+    if (most > this.#buffer.length - this.#filled) this.#flush();
+    if (most > this.#buffer.length) this.#write(encoder.encode(text));
+    else this.#filled += encoder.encodeInto(text, this.#buffer.subarray(this.#filled)).written;
+  }
+
+  #flush(): void {
+    if (this.#filled > 0) this.#write(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
   }
 
   #array(items: Iterable<JsonValue>, depth: number): void {
@@ -102,25 +118,42 @@ class Writer {
     for (const [key, item] of map) {
       let name = this.#keys.get(key);
       if (name === undefined) {
-        name = `${quote(key)}:`;
+        name = encoder.encode(`,${quote(key)}:`);
         this.#keys.set(key, name);
       }
-      this.#put(separator + name);
-      separator = ",";
-      const known = this.#values.get(item);
-      if (known !== undefined) this.#put(known);
-      else if (isFlat(item) && depth < depthMax) this.#put(this.#flat(item));
+      let copy = this.#values.get(item);
+      if (copy === undefined && isFlat(item) && depth < depthMax) {
+        copy = encoder.encode(flatText(item));
+        this.#values.set(item, copy);
+      }
+      if (separator === "{") {
+        this.#put("{");
+        this.#bytes(name.subarray(1));
+        separator = ",";
+      } else {
+        this.#bytes(name);
+      }
+      if (copy !== undefined) this.#bytes(copy);
       else this.value(item, depth + 1);
     }
     this.#put(separator === "{" ? "{}" : "}");
   }
 
-  #flat(object: FlatObject): string {
-    const fields = Object.entries(object).map(([key, value]) => `${quote(key)}:${quote(value)}`);
-    const text = `{${fields.join(",")}}`;
-    this.#values.set(object, text);
-    return text;
+  #bytes(bytes: Uint8Array): void {
+    this.#encode();
+    if (bytes.length > this.#buffer.length - this.#filled) this.#flush();
+    if (bytes.length > this.#buffer.length) {
+      this.#write(bytes);
+      return;
+    }
+    this.#buffer.set(bytes, this.#filled);
+    this.#filled += bytes.length;
   }
+}
+
+function flatText(object: FlatObject): string {
+  const fields = Object.entries(object).map(([key, value]) => `${quote(key)}:${quote(value)}`);
+  return `{${fields.join(",")}}`;
 }
 
 interface FlatObject {

@@ -86,6 +86,13 @@ export class Contents {
     this.empty = { digests: emptyDigests(options.hashes), reason: undefined, size: 0n };
   }
 
+  /** After the last digest: what was only needed to decide them. */
+  release(): void {
+    this.#inodes.clear();
+    this.#bySequence.clear();
+    this.#programs.clear();
+  }
+
   /** One shared content per reason. */
   unknown(reason: UnhashedReason): Content {
     let content = this.#unknown.get(reason);

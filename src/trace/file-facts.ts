@@ -65,8 +65,7 @@ export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileF
     fileOps: { ...(process.ops ?? emptyFileOps()), writes: [] },
   };
   const written = writtenByName(process, names, facts);
-  const reads = process.reads.asMap();
-  for (const [path, found] of reads) {
+  process.reads.forEach((path, found) => {
     // Nearly all: one content, read only.
     if (Array.isArray(found) || written.has(path) || process.writers.has(path)) {
       pathFacts(process, { path, reads: asList(found), written: written.get(path) }, facts);
@@ -74,8 +73,8 @@ export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileF
       facts.openedFiles.set(path, found.digests);
       if (found.reason !== undefined) facts.unhashedOpens.push({ path, reason: found.reason });
     }
-  }
-  for (const [path, contents] of written) if (!reads.has(path)) addVersions(path, contents, facts);
+  });
+  for (const [path, contents] of written) if (!facts.openedFiles.has(path)) addVersions(path, contents, facts);
   return facts;
 }
 

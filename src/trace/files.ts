@@ -110,8 +110,8 @@ export class Files {
     this.#inputs.opened(path, file, content, timeNs);
   }
 
-  /** What came from outside and what was made. After `finish`. */
-  files(): TraceFiles {
+  /** What came from outside and what was made. After `finish`, once. */
+  takeFiles(): TraceFiles {
     const outputs = new Map<string, OutputFile>();
     for (const process of this.#processes) {
       for (const { file } of [...(process?.writers.values() ?? [])].flat()) {
@@ -121,7 +121,7 @@ export class Files {
           if (names.length > 0 || !outputs.has(path)) outputs.set(path, { path, present: names.length > 0 });
       }
     }
-    return { inputs: this.#inputs.list(), outputs: [...outputs.values()] };
+    return { inputs: this.#inputs.takeList(), outputs: [...outputs.values()] };
   }
 
   /** After the last event: digests what is still open and waits for all digests. */
@@ -131,6 +131,7 @@ export class Files {
     await digester.idle();
     this.#written.recheckInherited();
     await digester.idle();
+    this.#contents.release();
   }
 
   /** Only after `finish`. Made when it is asked for, and only the last one is kept: together they are most of a large run. */

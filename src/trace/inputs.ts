@@ -36,11 +36,12 @@ export class Inputs {
     else if (known.length < contentsMax) known.push(read);
   }
 
-  /** Sorted by path; each content of a path once. Only when all digests are there. */
-  list(): InputFile[] {
+  /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
+  takeList(): InputFile[] {
     const paths = [...this.#reads.keys()].sort();
     return paths.flatMap(path => {
       const found = this.#reads.get(path) ?? [];
+      this.#reads.delete(path);
       const distinct = new Map<string, InputFile>();
       for (const read of Array.isArray(found) ? found : [found]) {
         const key = isKnown(read.content) ? JSON.stringify(read.content.digests) : "";

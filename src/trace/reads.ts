@@ -69,18 +69,7 @@ export class Reads {
     this.#map = undefined;
   }
 
-  /** As they are now; not to be changed. */
-  asMap(): ReadonlyMap<string, Found> {
-    if (this.#map) return this.#map;
-    const map = new Map<string, Found>();
-    const packed = this.#packed ?? new Uint32Array();
-    for (let i = 0; i < packed.length; i += 2) {
-      map.set(this.#table.path(packed[i] ?? 0), this.#table.found(packed[i + 1] ?? 0));
-    }
-    return map;
-  }
-
-  /** Without making a map. */
+  /** In order. */
   forEach(visit: (path: string, found: Found) => void): void {
     const packed = this.#packed;
     if (!packed) for (const [path, found] of this.#map ?? []) visit(path, found);
@@ -90,7 +79,11 @@ export class Reads {
 
   #unpacked(): Map<string, Found> {
     if (!this.#map) {
-      this.#map = new Map(this.asMap());
+      const map = new Map<string, Found>();
+      this.forEach((path, found) => {
+        map.set(path, found);
+      });
+      this.#map = map;
       this.#packed = undefined;
     }
     return this.#map;

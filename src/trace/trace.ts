@@ -133,7 +133,7 @@ export class Trace {
     this.#network.finish();
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
-    this.#traceFiles = this.#files.files();
+    this.#traceFiles = this.#files.takeFiles();
     const processes = Array.from(this.#processes.facts(), facts => this.#observed(facts));
     const files = this.#files.figures();
     const { kernelRelease: kernel = release(), ignoredSyscalls = abi.ignoredSyscalls } = this.#options;
