@@ -1,9 +1,8 @@
-// The command line: which command, its options, its help. cac holds the commands' names and lays out the help;
-// node:util reads the words, since every value must survive byte for byte (`007`, `-o -`). Commands are tables
-// (src/commands/command.ts); nothing here knows what one does.
+// The command line: which command, its options, its help. cac lays out the help; node:util reads the words, since every
+// value must survive byte for byte (`007`, `-o -`). Commands are tables (src/commands/command.ts); nothing here knows
+// what one does.
 import { parseArgs } from "node:util";
-import { cac } from "cac";
-import type { Command, CommandIo, Option, ParsedOptions } from "./commands/command.ts";
+import type { Command, CommandEntry, CommandIo, Option, ParsedOptions } from "./commands/command.ts";
 import { closest } from "./did-you-mean.ts";
 import { ToolError } from "./errors.ts";
 
@@ -20,19 +19,22 @@ const helpOption: Option = { long: "help", short: "h", kind: "boolean", help: "s
 const versionWords: ReadonlySet<string> = new Set(["--version", "-v", "-V"]);
 
 /** `words` is what follows the program's name. Returns the exit status. */
-export async function runCommandLine(words: readonly string[], commands: readonly Command[], io: CommandIo): Promise<number> {
-  const { cli, find } = describe(commands);
+export async function runCommandLine(
+  words: readonly string[],
+  commands: readonly CommandEntry[],
+  io: CommandIo,
+): Promise<number> {
   const [first, ...rest] = words;
   if (first === undefined || first === "--help" || first === "-h" || (first === "help" && rest.length === 0)) {
-    cli.outputHelp();
+    await showOverallHelp(commands);
     // Without a word nothing was asked for: a script whose arguments got lost must not take that for success.
     return first === undefined ? 2 : 0;
   }
   if (first === "help") return runCommandLine([...rest.slice(0, 1), "--help"], commands, io);
   const name = versionWords.has(first) ? "version" : first;
-  const found = find(name);
-  if (found === undefined) throw unknownCommand(name, commands);
-  const { command, showHelp } = found;
+  const entry = commands.find(candidate => candidate.name === name);
+  if (entry === undefined) throw unknownCommand(name, commands);
+  const command = await entry.load();
   let parsed: Parsed;
   try {
     parsed = parseWords(command, rest);
@@ -42,7 +44,7 @@ export async function runCommandLine(words: readonly string[], commands: readonl
   }
   if (!parsed.helpWanted) return command.run(parsed.options, parsed.positionals, io);
   command.release?.();
-  showHelp();
+  await showCommandHelp(entry, command);
   return 0;
 }
 
@@ -134,7 +136,7 @@ function unknownFlag(command: Command, rawName: string, known: readonly Option[]
   return usage(command, `unknown flag ${rawName}`, close === undefined ? undefined : `did you mean --${close}?`);
 }
 
-function unknownCommand(name: string, commands: readonly Command[]): ToolError {
+function unknownCommand(name: string, commands: readonly CommandEntry[]): ToolError {
   const close = closest(
     name,
     commands.map(command => command.name),
@@ -156,35 +158,25 @@ interface HelpSection {
   body: string;
 }
 
-function describe(commands: readonly Command[]) {
+async function showOverallHelp(commands: readonly CommandEntry[]): Promise<void> {
+  const { cac } = await import("cac");
   const cli = cac(toolName);
-  cli.usage("<command> [flags]");
-  const layouts = new Map<string, (sections: HelpSection[]) => HelpSection[]>();
-  for (const command of commands) {
-    const entry = cli.command(command.name, command.summary);
-    for (const option of command.options) entry.option(optionNames(option), option.help);
-    layouts.set(command.name, () => commandHelp(command));
-  }
-  let shown: string | undefined;
-  cli.help(sections => (shown === undefined ? overallHelp(sections, commands) : (layouts.get(shown)?.(sections) ?? sections)));
-  return {
-    cli,
-    find(word: string) {
-      const command = commands.find(candidate => candidate.name === word);
-      const entry = cli.commands.find(candidate => candidate.isMatched(word));
-      if (command === undefined || entry === undefined) return undefined;
-      const showHelp = () => {
-        shown = command.name;
-        entry.outputHelp();
-      };
-      return { command, showHelp };
-    },
-  };
+  for (const { name, summary } of commands) cli.command(name, summary);
+  const example = (await commands.find(({ name }) => name === "run")?.load())?.example;
+  cli.help(sections => overallHelp(sections, example));
+  cli.outputHelp();
 }
 
-function overallHelp(sections: readonly HelpSection[], commands: readonly Command[]): HelpSection[] {
+async function showCommandHelp({ name, summary }: CommandEntry, command: Command): Promise<void> {
+  const { cac } = await import("cac");
+  const cli = cac(toolName);
+  const entry = cli.command(name, summary);
+  cli.help(() => commandHelp(command, summary));
+  entry.outputHelp();
+}
+
+function overallHelp(sections: readonly HelpSection[], example: string | undefined): HelpSection[] {
   const list = sections.find(section => section.title === "Commands");
-  const example = commands.find(command => command.name === "run")?.example;
   return [
     { body: "cilock runs a build, watches every process of it, and signs a record of what it saw." },
     { title: "Usage", body: `  ${toolName} <command> [flags]` },
@@ -194,9 +186,9 @@ function overallHelp(sections: readonly HelpSection[], commands: readonly Comman
   ];
 }
 
-function commandHelp(command: Command): HelpSection[] {
+function commandHelp(command: Command, summary: string): HelpSection[] {
   return [
-    { body: `${toolName} ${command.name}: ${command.summary}` },
+    { body: `${toolName} ${command.name}: ${summary}` },
     { title: "Usage", body: command.usage.map(line => `  ${toolName} ${line}`).join("\n") },
     ...(command.details === undefined ? [] : [{ body: command.details }]),
     { title: "Flags", body: [...command.options, helpOption].map(optionHelp).join("\n") },

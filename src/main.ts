@@ -3,30 +3,10 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { runCommandLine, toolName } from "./cli.ts";
-import { attestorsCommand } from "./commands/attestors.ts";
-import type { Command, CommandIo } from "./commands/command.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { keygenCommand } from "./commands/keygen.ts";
-import { keyidCommand } from "./commands/keyid.ts";
-import { runCommand } from "./commands/run.ts";
-import { showCommand } from "./commands/show.ts";
-import { signCommand } from "./commands/sign.ts";
-import { verifyCommand } from "./commands/verify.ts";
-import { versionCommand } from "./commands/version.ts";
+import type { CommandIo } from "./commands/command.ts";
+import { commands } from "./commands/index.ts";
 import { exitStatus, ToolError } from "./errors.ts";
 import { printable } from "./reports/printable.ts";
-
-const commands: readonly Command[] = [
-  runCommand,
-  verifyCommand,
-  showCommand,
-  signCommand,
-  keygenCommand,
-  keyidCommand,
-  attestorsCommand,
-  doctorCommand,
-  versionCommand,
-];
 
 /** `argv` is that of the process: the runtime, the script, then the words. */
 export async function main(argv: readonly string[]): Promise<number> {

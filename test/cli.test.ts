@@ -2,13 +2,13 @@
 import { expect, test } from "bun:test";
 import { parseWords } from "../src/cli.ts";
 import type { Command } from "../src/commands/command.ts";
+import { commands } from "../src/commands/index.ts";
 import { closest } from "../src/did-you-mean.ts";
 import { ToolError } from "../src/errors.ts";
 import { printable, shellWord } from "../src/reports/printable.ts";
 
 const command: Command = {
   name: "test",
-  summary: "",
   usage: [],
   options: [
     { long: "step", short: "s", kind: "string", help: "" },
@@ -113,6 +113,10 @@ for (const row of refused) {
     expect(error.message).toMatch(row.message);
     expect(error.hint).toMatch(row.hint ?? /--help/);
   });
+}
+
+for (const entry of commands) {
+  test(`${entry.name} is what its entry loads`, async () => expect((await entry.load()).name).toBe(entry.name));
 }
 
 const close: [word: string, expected: string | undefined][] = [

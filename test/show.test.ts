@@ -10,7 +10,7 @@ import { generateKey } from "../src/attestation/keys.ts";
 import { createSigner } from "../src/attestation/signer.ts";
 import { runCommandLine } from "../src/cli.ts";
 import type { CommandIo } from "../src/commands/command.ts";
-import { showCommand } from "../src/commands/show.ts";
+import { commands } from "../src/commands/index.ts";
 import { ToolError } from "../src/errors.ts";
 
 let directory = "";
@@ -117,7 +117,7 @@ async function show(...words: string[]): Promise<{ status: number; text: string;
   };
   try {
     const named = words.map(word => (/\.(json|pub)$/.test(word) ? at(word) : word));
-    return { status: await runCommandLine(["show", ...named], [showCommand], io), text, error: "" };
+    return { status: await runCommandLine(["show", ...named], commands, io), text, error: "" };
   } catch (error) {
     if (!(error instanceof ToolError)) throw error;
     return { status: error.exitStatus, text, error: error.code };

@@ -22,11 +22,8 @@ import { createSigner } from "../src/attestation/signer.ts";
 import { leafHash, treeRoot } from "../src/attestation/tree.ts";
 import { runCommandLine } from "../src/cli.ts";
 import type { CommandIo } from "../src/commands/command.ts";
+import { commands } from "../src/commands/index.ts";
 import { digestInput } from "../src/commands/input.ts";
-import { keygenCommand } from "../src/commands/keygen.ts";
-import { keyidCommand } from "../src/commands/keyid.ts";
-import { signCommand } from "../src/commands/sign.ts";
-import { verifyCommand } from "../src/commands/verify.ts";
 import { ToolError } from "../src/errors.ts";
 
 interface Result {
@@ -47,7 +44,7 @@ async function cilock(words: readonly string[], environment: Record<string, stri
   };
   try {
     return {
-      status: await runCommandLine(words, [verifyCommand, signCommand, keygenCommand, keyidCommand], io),
+      status: await runCommandLine(words, commands, io),
       stdout,
       error: "",
     };

@@ -8,7 +8,6 @@ const optionsSchema = z.object({ format: z.enum(["table", "json"]).default("tabl
 
 export const attestorsCommand: Command = {
   name: "attestors",
-  summary: "list the attestors",
   usage: ["attestors list [--format table|json]"],
   options: [{ long: "format", kind: "string", value: "FORMAT", help: "table or json (default table)" }],
   example: "  cilock attestors list --format json",

@@ -1,5 +1,6 @@
 // What a command is: a name, its options as a table, and a function from parsed options to an exit status. The command
-// line (src/cli.ts) parses by the table, prints the help from it, and knows nothing else about a command.
+// line (src/cli.ts) parses by the table, prints the help from it, and knows nothing else about a command. Before one is
+// called there is only its entry, in the list of commands (src/commands/index.ts).
 
 /** `boolean` takes no value; `optional-string` is `--name` or `--name=VALUE`, never `--name VALUE`; `strings` may be repeated. */
 export type OptionKind = "string" | "strings" | "boolean" | "optional-string";
@@ -27,10 +28,16 @@ export interface CommandIo {
   readonly colour?: boolean;
 }
 
-export interface Command {
+/** A command in the list, before it is loaded. */
+export interface CommandEntry {
   readonly name: string;
-  /** One line of the list of commands. */
   readonly summary: string;
+  load(): Promise<Command>;
+}
+
+export interface Command {
+  /** That of its entry. */
+  readonly name: string;
   /** What follows `cilock ` in the usage lines. */
   readonly usage: readonly string[];
   /** Further paragraphs of the command's help, already wrapped. */

@@ -13,7 +13,6 @@ import { doctorRows } from "./doctor-rows.ts";
 
 export const doctorCommand: Command = {
   name: "doctor",
-  summary: "say whether a build can be traced here",
   usage: ["doctor [--json]"],
   details: "  Tries in child processes all that tracing needs. Exit status 0: tracing works. 1: it is impossible here.",
   options: [{ long: "json", kind: "boolean", help: "print the findings as JSON" }],

@@ -9,7 +9,6 @@ import type { Command } from "./command.ts";
 
 export const keygenCommand: Command = {
   name: "keygen",
-  summary: "make a key to sign with",
   usage: ["keygen [--type ed25519|p256|p384|p521|rsa] [-o key.pem]"],
   options: [
     { long: "type", kind: "string", value: "TYPE", help: "ed25519, p256, p384, p521 or rsa of 3072 bits (default ed25519)" },

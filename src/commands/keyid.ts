@@ -11,7 +11,6 @@ import { readInput } from "./input.ts";
 
 export const keyidCommand: Command = {
   name: "keyid",
-  summary: "print the ids of keys",
   usage: ["keyid FILE... [--format text|json]"],
   options: [
     { long: "signer-file-key-passphrase", kind: "string", value: "TEXT", help: "passphrase of encrypted private keys" },

@@ -23,7 +23,6 @@ import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
   name: "run",
-  summary: "run a command and sign a record of it",
   usage: [
     "run --step NAME -k KEY.pem [flags] -- COMMAND [ARGUMENT]...",
     "run --step NAME --signer-ephemeral [flags] -- COMMAND [ARGUMENT]...",

@@ -14,7 +14,6 @@ import { readInput } from "./input.ts";
 
 export const showCommand: Command = {
   name: "show",
-  summary: "print what a record says",
   usage: ["show RECORD [-k pub.pem] [--undeclared] [--processes] [--files] [--json]"],
   details:
     "  Without -k the signature is not checked, and the first line says so; cilock verify is for decisions.\n" +

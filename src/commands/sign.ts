@@ -16,7 +16,6 @@ const payloadBytesMax = 700 << 20;
 
 export const signCommand: Command = {
   name: "sign",
-  summary: "sign a file, such as a policy",
   usage: ["sign -f FILE -o FILE -k key.pem [-t TYPE]"],
   options: [
     { long: "infile", short: "f", kind: "string", value: "FILE", help: "what to sign, - for stdin (required)" },

@@ -12,7 +12,6 @@ import { digestInput, readInput } from "./input.ts";
 
 export const verifyCommand: Command = {
   name: "verify",
-  summary: "check a record against its signer's key",
   usage: ["verify RECORD -k pub.pem [-f FILE]... [-s sha256:DIGEST]... [--step NAME] [--require-complete[=strict]]"],
   details: [
     "  Exit status: 0 good, 1 bad signature, 3 a file or digest is no subject, 4 incomplete, 5 wrong step or wrong",

@@ -6,7 +6,6 @@ export const version = packageJson.version;
 
 export const versionCommand: Command = {
   name: "version",
-  summary: "print the version",
   usage: ["version"],
   options: [],
   async run(_options, _positionals, io) {
