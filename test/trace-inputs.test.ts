@@ -1,6 +1,6 @@
 // What the build took from outside and what it made, by made-up events over real files.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFileSync, linkSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, linkSync, mkdtempSync, renameSync, rmSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TraceFiles } from "../src/trace/observation.ts";
@@ -131,7 +131,9 @@ describe("inputs", () => {
       "opened by its path alone",
       made => made.open(1, write("a"), 0o10000000, { notHeld: "path_only", file: { mode: 0o100644 } }),
     ],
-    ["opened for writing too", made => made.open(1, write("a"), O.O_RDWR)],
+    ["opened for writing alone", made => made.open(1, write("a"), O.O_WRONLY)],
+    ["empty, and opened for writing too", made => made.open(1, write("a", ""), O.O_RDWR)],
+    ["truncated when it is opened", made => made.open(1, write("a", ""), O.O_RDWR | O.O_TRUNC)],
   ];
   for (const [name, open] of others) {
     test(`no input: ${name}`, async () => {
@@ -140,6 +142,58 @@ describe("inputs", () => {
       expect(await inputsOf(made)).toEqual([]);
     });
   }
+
+  const touched: [name: string, open: (made: Script) => void, content: string][] = [
+    ["touched", made => made.open(1, at("x"), O.O_WRONLY | O.O_CREAT), "from outside"],
+    [
+      "changed in its place",
+      made => {
+        made.open(1, at("x"), O.O_WRONLY | O.O_APPEND);
+        appendFileSync(at("x"), "!");
+      },
+      "from outside!",
+    ],
+    [
+      "cut to a part of it",
+      made => {
+        truncateSync(at("x"), 4);
+        made.call(1, "truncate", [0, 4], [pathItem(0, at("x")), { kind: "file", argument: 0, file: identityOf(at("x")) }]);
+      },
+      "from",
+    ],
+  ];
+  for (const [name, open, content] of touched) {
+    test(`what the build has only ${name} is still from outside`, async () => {
+      const made = script();
+      write("x", "from outside");
+      open(made);
+      reads(made, 2, "x");
+      expect(await inputsOf(made)).toEqual([["x", sha256(content)]]);
+    });
+  }
+
+  test("what was truncated is made, also if it was only touched before", async () => {
+    const made = script();
+    write("x", "from outside");
+    made.open(1, at("x"), O.O_WRONLY);
+    await made.untilOutstanding(1);
+    writes(made, 1, "x", "made");
+    reads(made, 2, "x");
+    expect(await inputsOf(made)).toEqual([]);
+  });
+
+  test("what was opened for reading and writing, with what is there at the end", async () => {
+    const made = script();
+    made.open(1, write("a"), O.O_RDWR);
+    made.open(1, write("b"), O.O_RDWR);
+    appendFileSync(at("b"), "!");
+    writes(made, 1, "c", "made");
+    made.open(2, at("c"), O.O_RDWR);
+    expect(await inputsOf(made)).toEqual([
+      ["a", sha256("a")],
+      ["b", sha256("b!")],
+    ]);
+  });
 
   test("an input that could not be read has no digest, and is one", async () => {
     const made = script();

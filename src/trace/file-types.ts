@@ -25,6 +25,8 @@ export function opensForWriting(flags: number): boolean {
   );
 }
 
+/** Of an open for writing. */
+export const readsToo = (flags: number): boolean => (flags & O_ACCMODE) !== O_WRONLY;
 export const truncates = (flags: number): boolean => (flags & O_TRUNC) !== 0;
 export const isPathOnly = (flags: number): boolean => (flags & O_PATH) !== 0;
 

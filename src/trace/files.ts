@@ -6,7 +6,7 @@ import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, 
 import { type Content, type Contents, isKnown } from "./contents.ts";
 import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
-import { belowRoot, isDirectory, isRegular, opensForWriting, truncates } from "./file-types.ts";
+import { belowRoot, isDirectory, isRegular, opensForWriting, readsToo, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Inputs } from "./inputs.ts";
 import type { OutputFile, TraceFiles } from "./observation.ts";
@@ -32,7 +32,7 @@ export class Files {
   readonly #contents: Contents;
   readonly #reportGap: ReportGap;
   readonly #written: WrittenFiles;
-  readonly #inputs = new Inputs(file => this.#written.get(file) !== undefined);
+  readonly #inputs = new Inputs(file => this.#written.get(file));
   readonly #processes: (ProcessFiles | undefined)[] = [];
   /** One copy of each path, and how many processes have opened it. */
   readonly #paths = new Map<string, Label>();
@@ -173,27 +173,35 @@ export class Files {
       this.#addRead(process, event.process, label, this.#contents.unknown(obstacle));
       return;
     }
-    this.#addWriter(process, label, {
-      sequence: event.sequence,
-      process: event.process,
-      timeNs: event.timeNs,
-      file: event.file,
-      path: event.path,
-      truncated: truncates(flags),
-      sizeBefore: event.kind === "open" ? event.sizeBefore : undefined,
-      held: event.held,
-      nameless,
-    });
+    this.#addWriter(
+      process,
+      label,
+      {
+        sequence: event.sequence,
+        process: event.process,
+        timeNs: event.timeNs,
+        file: event.file,
+        path: event.path,
+        truncated: truncates(flags),
+        sizeBefore: event.kind === "open" ? event.sizeBefore : undefined,
+        held: event.held,
+        nameless,
+      },
+      readsToo(flags),
+    );
   }
 
-  #addWriter(process: ProcessFiles, label: Label, open: OpenForWriting): void {
+  /** `reads`: through the same descriptor. */
+  #addWriter(process: ProcessFiles, label: Label, open: OpenForWriting, reads: boolean): void {
     const { path } = label;
     if (process.reads.get(path) === undefined) {
       process.reads.set(path, []);
       label.processes++;
     }
     const writers = process.writers.get(path);
+    const isFirst = this.#written.get(open.file) === undefined;
     const writer = this.#written.opened(open);
+    this.#inputs.openedForWriting(open, writer, { isFirst, reads });
     if (!writers) process.writers.set(path, [writer]);
     else if (writers.at(-1) !== writer) writers.push(writer);
   }
@@ -261,7 +269,7 @@ export class Files {
           held: -1,
           nameless: false,
         };
-        if (isRegular(file)) this.#addWriter(process, label, open);
+        if (isRegular(file)) this.#addWriter(process, label, open, false);
       },
       timesSet: file => this.#contents.touched(file, "after"),
     };

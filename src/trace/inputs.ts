@@ -1,10 +1,12 @@
-// What the build took from outside: the contents that it read or executed and had not written itself. Decided at each
-// open, by inode, from what had been opened for writing until then: a name says nothing, since temporary files are
-// renamed and paths are used again. An open for reading and writing counts as writing.
+// What the build took from outside: the contents that it read or executed and had not made itself. Decided at each open,
+// by inode: a name says nothing, since temporary files are renamed and paths are used again. The build has made a file
+// that was empty when it first opened it for writing, or that it has truncated; one that it has only touched or changed
+// is still from outside, or whoever opens a file for writing could hide that it was read.
 import type { FileIdentity } from "../native/events.ts";
 import { type Content, isKnown, settledAfterNs } from "./contents.ts";
 import { isPseudo, isRegular, isRemote } from "./file-types.ts";
 import type { InputFile } from "./observation.ts";
+import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 
 interface Read {
   content: Content;
@@ -17,11 +19,26 @@ const contentsMax = 100;
 
 export class Inputs {
   readonly #reads = new Map<string, Read | Read[]>();
-  readonly #isWritten: (file: FileIdentity) => boolean;
+  readonly #written: (file: FileIdentity) => WrittenFile | undefined;
+  /** Those of the written files that had a content before. */
+  readonly #foreign = new WeakSet<WrittenFile>();
+  /** Opens for reading and writing: what was read is what is left, unless it was changed. */
+  readonly #readAndWritten: { path: string; file: FileIdentity; writer: Writer; timeNs: bigint }[] = [];
 
-  /** `isWritten`: by the build, until now. */
-  constructor(isWritten: (file: FileIdentity) => boolean) {
-    this.#isWritten = isWritten;
+  /** `written`: what the build has opened for writing, until now. */
+  constructor(written: (file: FileIdentity) => WrittenFile | undefined) {
+    this.#written = written;
+  }
+
+  /** After the writer was noted. `isFirst`: the file was not opened for writing before; `reads`: it may read too. */
+  openedForWriting(open: OpenForWriting, writer: Writer, { isFirst, reads }: { isFirst: boolean; reads: boolean }): void {
+    const { file, path, timeNs } = open;
+    if (file.size === 0n && (isFirst || open.truncated)) {
+      this.#foreign.delete(writer.file);
+      return;
+    }
+    if (isFirst) this.#foreign.add(writer.file);
+    if (reads && this.#foreign.has(writer.file)) this.#readAndWritten.push({ path, file, writer, timeNs });
   }
 
   /** `path` is the kernel's. */
@@ -29,8 +46,17 @@ export class Inputs {
     const known = this.#reads.get(path);
     const isListed = Array.isArray(known) ? known.some(read => read.content === content) : known?.content === content;
     // Asked at every open: nearly all are of a content that stands here already.
-    if (isListed || !isRegular(file) || isPseudo(file) || content.reason === "path-only" || this.#isWritten(file)) return;
-    const read = { content, file, timeNs };
+    if (isListed || !isRegular(file) || isPseudo(file) || content.reason === "path-only" || this.#isMade(file)) return;
+    this.#add(path, { content, file, timeNs });
+  }
+
+  #isMade(file: FileIdentity): boolean {
+    const written = this.#written(file);
+    return written !== undefined && !this.#foreign.has(written);
+  }
+
+  #add(path: string, read: Read): void {
+    const known = this.#reads.get(path);
     if (known === undefined) this.#reads.set(path, read);
     else if (!Array.isArray(known)) this.#reads.set(path, [known, read]);
     else if (known.length < contentsMax) known.push(read);
@@ -38,6 +64,9 @@ export class Inputs {
 
   /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
   takeList(): InputFile[] {
+    for (const { path, file, writer, timeNs } of this.#readAndWritten) {
+      if (writer.left !== undefined) this.#add(path, { content: writer.left, file, timeNs });
+    }
     const paths = [...this.#reads.keys()].sort();
     return paths.flatMap(path => {
       const found = this.#reads.get(path) ?? [];
