@@ -9,6 +9,7 @@ import { parseRpmHeader, type RpmFile } from "../src/facts/vouchers/rpm-header.t
 import { Sources } from "../src/facts/vouchers/sources.ts";
 import { mergedAliases } from "../src/facts/vouchers/system-root.ts";
 import { WantedLines } from "../src/facts/vouchers/wanted-lines.ts";
+import { type RpmTag, rpmHeader } from "./rpm-bytes.ts";
 import { mutated, rounds, seed, seededRandom } from "./seeded.ts";
 import { claimsOf, hashOf, inputOf, judge, sha256, Tree, trusting } from "./vouching.ts";
 
@@ -234,34 +235,7 @@ describe("apk", () => {
 // -------------------------------------------------------------------------------------------------
 // rpm
 
-type Tag = [tag: number, type: number, values: (string | number)[]];
-
-function rpmHeader(tags: readonly Tag[]): Buffer {
-  const entries: Buffer[] = [];
-  const data: Buffer[] = [];
-  let offset = 0;
-  for (const [tag, type, values] of tags) {
-    const bytes = Buffer.concat(
-      values.map(value => {
-        if (typeof value === "string") return Buffer.from(`${value}\0`, "latin1");
-        const number = Buffer.alloc(4);
-        number.writeUInt32BE(value);
-        return number;
-      }),
-    );
-    const entry = Buffer.alloc(16);
-    for (const [i, field] of [tag, type, offset, values.length].entries()) entry.writeUInt32BE(field, i * 4);
-    entries.push(entry);
-    data.push(bytes);
-    offset += bytes.length;
-  }
-  const head = Buffer.alloc(8);
-  head.writeUInt32BE(entries.length, 0);
-  head.writeUInt32BE(offset, 4);
-  return Buffer.concat([head, ...entries, ...data]);
-}
-
-const bash: Tag[] = [
+const bash: RpmTag[] = [
   [1000, 6, ["bash"]],
   [1001, 6, ["5.2.15"]],
   [1002, 6, ["3.fc39"]],
@@ -273,7 +247,7 @@ const bash: Tag[] = [
   [1118, 8, ["/usr/bin/", "/etc/"]],
   [5011, 4, [8]],
 ];
-const changed = (...tags: Tag[]): Buffer =>
+const changed = (...tags: RpmTag[]): Buffer =>
   rpmHeader([...bash.filter(([tag]) => !tags.some(([other]) => other === tag)), ...tags]);
 const files = (bytes: Buffer): RpmFile[] | undefined => parseRpmHeader(bytes, everything)?.files as RpmFile[] | undefined;
 
