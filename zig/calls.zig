@@ -279,6 +279,8 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const interrupted = returned <= -512 and returned >= -516;
     var result = if (interrupted) errno.intr else returned;
     if (isTrapped(tracer, thread, returned)) result = errno.nosys;
+    // By ourselves: it is made again, and recorded then.
+    if (thread.interrupted and (interrupted or returned == errno.intr)) return;
     if (call.role != .none and try sockets.onExit(tracer, thread, returned)) return;
     switch (call.at_exit) {
         .nothing => {},

@@ -160,13 +160,17 @@ const machine = switch (builtin.cpu.arch) {
         }
 
         const interrupted: i64 = -@as(i64, @backingInt(linux.E.INTR));
+        const close_native = @backingInt(linux.syscalls.X64.close);
+        const close_ia32 = @backingInt(linux.syscalls.X86.close);
         const restart_without_handler: i64 = -514; // ERESTARTNOHAND
 
         pub fn continueInterrupted(tid: i32) Error!void {
             var all: Set = undefined;
             try get(tid, &all);
-            const is_in_call = @as(i64, @bitCast(all.all[orig_rax])) >= 0;
-            if (is_in_call and @as(i64, @bitCast(all.all[rax])) == interrupted) try poke(tid, rax, @bitCast(restart_without_handler));
+            const call: i64 = @bitCast(all.all[orig_rax]);
+            // close has closed whatever it answers (close(2)): made again, it would close what another thread has opened meanwhile.
+            if (call < 0 or call == close_native or call == close_ia32) return;
+            if (@as(i64, @bitCast(all.all[rax])) == interrupted) try poke(tid, rax, @bitCast(restart_without_handler));
         }
 
         /// struct user_regs_struct.

@@ -242,8 +242,10 @@ pub const Watch = struct {
     /// At each stop of a process that is watched: what the front end has said meanwhile, and how long that is now. Whether it still is one.
     pub fn onStop(watch: *Watch, process: *Process, control: *abi.Control) bool {
         const words = @atomicLoad(u32, &control.understood_count, .acquire); // pairs with ControlBlock.understood's add
+        // Those that were written over before they were read run into a limit.
+        if (words -% watch.words_read > abi.understood_max) watch.words_read = words -% abi.understood_max;
         while (watch.words_read != words) : (watch.words_read +%= 1) {
-            // One that was written over meanwhile is a later one: it is read again in its turn.
+            // One that is written over in this moment is a later one: it is read again in its turn.
             const inode = @atomicLoad(u64, &control.understood[watch.words_read % abi.understood_max], .monotonic);
             for (watch.entries[0..watch.used]) |*entry| {
                 if (entry.inode == inode and entry.descriptor >= 0) entry.done = true;

@@ -208,8 +208,9 @@ export class Network {
     // The kernel reports nothing sent on it, so only where the bytes are watched.
     entry.isIdle = socket.type === "SOCK_DGRAM" && (address.port === dnsPort || address.port === quicPort);
     socket.peer = address;
-    if (!speaker) this.#settle(open);
-    else this.#await(socket, open, speaker);
+    // A name server's own name is not asked for.
+    if (!speaker || (address.port === dnsPort && result === 0)) this.#settle(open);
+    if (speaker) this.#await(socket, open, speaker);
   }
 
   onBind(event: SyscallEvent): void {
@@ -290,6 +291,7 @@ export class Network {
       }
     }
     const speaker = address.port === dnsPort ? dnsDatagramSpeaker() : quicSpeaker();
+    if (address.port === dnsPort) this.#settle(open);
     socket.speakers.set(key, { speaker, open });
     this.#wait(socket);
   }
