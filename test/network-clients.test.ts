@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server, connect as tcpConnect } from "node:net";
 import { join } from "node:path";
 import { z } from "zod";
-import { isRoot, plainEnvironment, type Ran, run, Scratch } from "./harness.ts";
+import { isRoot, plainEnvironment, type Ran, run, Scratch, users } from "./harness.ts";
 import { dnsQuery } from "./network-bytes.ts";
 import { clientHello, cryptoFrame, initialPacket, serverName } from "./protocols-bytes.ts";
 
@@ -319,6 +319,38 @@ describe("whom a connection is for", () => {
       limitMs,
     );
   }
+
+  for (const user of users) {
+    test.skipIf(!Bun.which("curl"))(
+      `as ${user}, who may or may not trace with privilege`,
+      async () => {
+        using scratch = new Scratch(user);
+        const ran = await run(scratch, ["curl", "-s", "-H", "Host: plain.example", `http://127.0.0.1:${plainPort}/`], {
+          trace: true,
+        });
+        expect(namesAt(ran, plainPort)).toEqual(["plain.example by http"]);
+      },
+      limitMs,
+    );
+  }
+
+  test.skipIf(!Bun.which("python3"))(
+    "a socket that was passed to another process: its connection is there, and nothing is made up",
+    async () => {
+      using scratch = new Scratch();
+      const program = `${pythonTls}
+left,right=socket.socketpair()
+if os.fork()==0:
+  left.close(); data,numbers,_,_=socket.recv_fds(right,1,1)
+  peer=socket.socket(fileno=numbers[0]); peer.sendall(hello("passed.example")); os._exit(0)
+right.close(); raw=dial(); socket.send_fds(left,[b"x"],[raw.fileno()]); raw.close()
+again=dial(); again.sendall(hello("again.example")); os.wait()`;
+      const ran = await run(scratch, [...python(program), `${tlsPort}`], { trace: true });
+      expect(namesAt(ran, tlsPort)).toEqual(["none", "again.example by sni"]);
+      expect(ran.status).toBe(0);
+    },
+    limitMs,
+  );
 
   test.skipIf(!Bun.which("go"))(
     "Go: several connections at once, from several threads",
