@@ -1,5 +1,6 @@
 // The collection (wire-formats 2.2 to 2.4): what the attestors of one step found, under the name of the step.
 import { z } from "zod";
+import { lazy } from "../lazy.ts";
 import { formatTime } from "../time.ts";
 import { readFields } from "./document.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
@@ -47,18 +48,19 @@ export interface Collection {
   attestations: readonly { type: string; attestation: JsonValue }[];
 }
 
-const object = z.custom<JsonObject>(value => isJsonObject(value as JsonValue), "not an object");
-const collectionSchema = z.object({ name: z.string().nullish(), attestations: z.array(object).nullish() });
-const attestationSchema = z.object({
-  type: z.string().nullish(),
-  attestation: z.custom<JsonValue>().optional(),
+const schemas = lazy(() => {
+  const object = z.custom<JsonObject>(value => isJsonObject(value as JsonValue), "not an object");
+  return {
+    collection: z.object({ name: z.string().nullish(), attestations: z.array(object).nullish() }),
+    attestation: z.object({ type: z.string().nullish(), attestation: z.custom<JsonValue>().optional() }),
+  };
 });
 
 export function parseCollection(predicate: JsonValue): Collection {
   const what = "a collection of attestations";
-  const fields = readFields(isJsonObject(predicate) ? predicate : {}, collectionSchema, what);
+  const fields = readFields(isJsonObject(predicate) ? predicate : {}, schemas().collection, what);
   const attestations = (fields.attestations ?? []).map(item => {
-    const { type, attestation } = readFields(item, attestationSchema, what);
+    const { type, attestation } = readFields(item, schemas().attestation, what);
     return { type: type ?? "", attestation: attestation ?? null };
   });
   return { name: fields.name ?? "", attestations };

@@ -4,8 +4,6 @@ import { secretbox } from "@noble/ciphers/salsa.js";
 import { scrypt } from "@noble/hashes/scrypt.js";
 import { z } from "zod";
 
-export const cosignLabels: readonly string[] = ["ENCRYPTED COSIGN PRIVATE KEY", "ENCRYPTED SIGSTORE PRIVATE KEY"];
-
 /** scrypt takes 128 * N * r bytes. cosign writes N = 65536 (earlier 32768), r = 8, p = 1: 64 MiB. */
 const scryptMemoryMax = 256 * 1024 * 1024;
 const scryptRoundsMax = 4;

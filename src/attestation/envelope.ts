@@ -1,12 +1,13 @@
 // The DSSE envelope (wire-formats 1.1): bytes in, bytes out. What is signed is the PAE of the exact payload bytes;
 // nothing is ever printed again before it is verified.
 import { z } from "zod";
+import { lazy } from "../lazy.ts";
 import { base64Pieces, decodeBase64 } from "./base64.ts";
 import { malformed, parseDocument, readFields } from "./document.ts";
 import { encodeJson, isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 import type { PrivateKey, PublicKey } from "./keys.ts";
 import { createSigner, type Signer, verifyBytes } from "./signer.ts";
-import { type ByteSource, signSource } from "./streamed-signature.ts";
+import type { ByteSource } from "./streamed-signature.ts";
 
 export const inTotoPayloadType = "application/vnd.in-toto+json";
 
@@ -64,6 +65,7 @@ export function signPayload(payload: ByteSource, payloadType: string, key: Priva
       yield* payload.pieces();
     },
   };
+  const { signSource }: typeof import("./streamed-signature.ts") = require("./streamed-signature.ts");
   return { keyid, bytes: signSource(key, signed) };
 }
 
@@ -83,13 +85,17 @@ export function* envelopePieces(
   yield rest.subarray(1);
 }
 
-const text = z.string().nullish();
-const envelopeSchema = z.object({
-  payload: z.string(),
-  payloadType: text,
-  signatures: z.array(z.custom<JsonObject | null>(isObjectOrNull, "not an object")).max(signaturesMax).nullish(),
+const schemas = lazy(() => {
+  const text = z.string().nullish();
+  return {
+    envelope: z.object({
+      payload: z.string(),
+      payloadType: text,
+      signatures: z.array(z.custom<JsonObject | null>(isObjectOrNull, "not an object")).max(signaturesMax).nullish(),
+    }),
+    signature: z.object({ keyid: text, sig: text }),
+  };
 });
-const signatureSchema = z.object({ keyid: text, sig: text });
 
 /** Go reads null as an object without fields. */
 function isObjectOrNull(value: unknown): boolean {
@@ -98,11 +104,11 @@ function isObjectOrNull(value: unknown): boolean {
 
 /** Unknown fields are allowed everywhere. An envelope without signatures is one, though nothing verifies it. */
 export function parseEnvelope(bytes: Uint8Array): Envelope {
-  const fields = readFields(parseDocument(bytes, "a DSSE envelope"), envelopeSchema, "a DSSE envelope");
+  const fields = readFields(parseDocument(bytes, "a DSSE envelope"), schemas().envelope, "a DSSE envelope");
   const payload = decodeBase64(fields.payload);
   if (payload === undefined) throw malformed("a DSSE envelope", "payload is not standard base64");
   const signatures = (fields.signatures ?? []).map(signature => {
-    const { keyid, sig } = readFields(signature ?? {}, signatureSchema, "a DSSE envelope");
+    const { keyid, sig } = readFields(signature ?? {}, schemas().signature, "a DSSE envelope");
     const signatureBytes = decodeBase64(sig ?? "");
     if (signatureBytes === undefined) throw malformed("a DSSE envelope", "a sig is not standard base64");
     return { keyid: keyid ?? "", bytes: signatureBytes };

@@ -2,7 +2,6 @@
 // do; none quotes it, and none carries the library's error along: key material must not reach a terminal or a log.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, type KeyObject, X509Certificate } from "node:crypto";
 import { ToolError } from "../errors.ts";
-import { cosignLabels, openCosignKey } from "./cosign-key.ts";
 import { describeUnsupported, type KeyAlgorithm, readAlgorithm, supportedKeys } from "./key-algorithm.ts";
 import { type PemBlock, readFirstPemBlock, writePem } from "./pem.ts";
 
@@ -28,6 +27,8 @@ export interface CertificateKey {
 }
 
 export type AnyKey = PrivateKey | PublicKey | CertificateKey;
+
+const cosignLabels: readonly string[] = ["ENCRYPTED COSIGN PRIVATE KEY", "ENCRYPTED SIGSTORE PRIVATE KEY"];
 
 /** A key file is a few kilobytes; who names a disk image gets an answer at once. */
 export const keyBytesMax = 1 << 20;
@@ -126,6 +127,7 @@ function decrypted(block: PemBlock, passphrase: Uint8Array, name: string): AnyKe
   // The existing tools refuse such a file: it is not clear which block the passphrase is for.
   if (block.more) throw unsupported(`${name} holds more than one PEM block, with a passphrase it must be one`);
   if (cosignLabels.includes(block.label)) {
+    const { openCosignKey }: typeof import("./cosign-key.ts") = require("./cosign-key.ts");
     const box = openCosignKey(block.body, passphrase);
     switch (box.kind) {
       case "wrong-passphrase":

@@ -4,9 +4,6 @@
 // the HMAC of the message's hash). PSS salts are random: an RSA signature differs every time, and no option changes that.
 // Ed25519 is signed by node:crypto, which is as deterministic as @noble: for a record of 75 MB 0.9 s against 19 s.
 import { constants, hash, sign, verify } from "node:crypto";
-import { ecdsa } from "@noble/curves/abstract/weierstrass.js";
-import { p256, p384, p521 } from "@noble/curves/nist.js";
-import { sha256 } from "@noble/hashes/sha2.js";
 import type { EcCurve } from "./key-algorithm.ts";
 import type { PrivateKey, PublicKey } from "./keys.ts";
 
@@ -19,13 +16,6 @@ export interface Signer {
 
 /** Both this and the longest salt are accepted everywhere; this is what RFC 4055 recommends for SHA-256. */
 export const pssSaltLength = 32;
-
-/** SHA-256 also where the curve is larger, in the message's hash and in the generator of RFC 6979. */
-const signingCurves = {
-  "P-256": ecdsa(p256.Point, sha256),
-  "P-384": ecdsa(p384.Point, sha256),
-  "P-521": ecdsa(p521.Point, sha256),
-} as const;
 
 export function createSigner(key: PrivateKey): Signer {
   const { keyid, pem: publicPem } = key.publicKey;
@@ -57,6 +47,8 @@ export function signEcdsaDigest(key: PrivateKey, curve: EcCurve, digest: Uint8Ar
   const scalar = key.key.export({ format: "jwk" }).d;
   if (scalar === undefined) throw new Error("a private EC key has a scalar");
   const secret = Buffer.from(scalar, "base64url");
+  // Curves are made when their module is loaded: only ECDSA keys wait for that.
+  const { signingCurves }: typeof import("./signing-curves.ts") = require("./signing-curves.ts");
   try {
     return signingCurves[curve].sign(digest, secret, { prehash: false, lowS: false, format: "der" });
   } finally {

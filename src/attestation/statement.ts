@@ -1,5 +1,6 @@
 // The in-toto Statement (wire-formats 2.1): which subjects a predicate is about.
 import { z } from "zod";
+import { lazy } from "../lazy.ts";
 import { malformed, parseDocument, readFields } from "./document.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 
@@ -34,23 +35,27 @@ export function buildStatement(statement: Statement): JsonObject {
   };
 }
 
-const object = z.custom<JsonObject>(value => isJsonObject(value as JsonValue), "not an object");
-const statementSchema = z.object({
-  _type: z.string().nullish(),
-  subject: z.array(object).nullish(),
-  predicateType: z.string().nullish(),
-  predicate: z.custom<JsonValue>(value => value !== undefined, "missing"),
+const schemas = lazy(() => {
+  const object = z.custom<JsonObject>(value => isJsonObject(value as JsonValue), "not an object");
+  return {
+    statement: z.object({
+      _type: z.string().nullish(),
+      subject: z.array(object).nullish(),
+      predicateType: z.string().nullish(),
+      predicate: z.custom<JsonValue>(value => value !== undefined, "missing"),
+    }),
+    subject: z.object({ name: z.string().nullish(), digest: object.nullish() }),
+    digest: z.record(z.string(), z.string()),
+  };
 });
-const subjectSchema = z.object({ name: z.string().nullish(), digest: object.nullish() });
-const digestSchema = z.record(z.string(), z.string());
 
 /** Subjects may carry digests of any name: what we do not know matches nothing. */
 export function parseStatement(payload: Uint8Array): Statement {
   const what = "an in-toto statement";
-  const fields = readFields(parseDocument(payload, what), statementSchema, what);
+  const fields = readFields(parseDocument(payload, what), schemas().statement, what);
   const subjects = (fields.subject ?? []).map(subject => {
-    const { name, digest } = readFields(subject, subjectSchema, what);
-    const digests = digestSchema.safeParse({ ...digest });
+    const { name, digest } = readFields(subject, schemas().subject, what);
+    const digests = schemas().digest.safeParse({ ...digest });
     if (!digests.success) throw malformed(what, "a digest of a subject is not text");
     return { name: name ?? "", digest: digests.data };
   });
