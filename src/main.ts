@@ -1,7 +1,6 @@
 // From the program's words to its exit status: hands the commands what they may touch of the process, prints the one
 // error, and knows the exit status of each.
 import { writeSync } from "node:fs";
-import { isatty } from "node:tty";
 import { runCommandLine, toolName } from "./cli.ts";
 import type { CommandIo } from "./commands/command.ts";
 import { commands } from "./commands/index.ts";
@@ -36,7 +35,11 @@ const io: CommandIo = {
     }
   },
   environment: process.env,
-  colour: isatty(2) && !process.env.NO_COLOR && process.env.TERM !== "dumb",
+  get colour() {
+    // node:tty takes 3 ms to load, and most commands print no colours.
+    const { isatty }: typeof import("node:tty") = require("node:tty");
+    return isatty(2) && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+  },
 };
 
 /** Prints the error and returns the exit status. Messages may hold names of files: nothing in them may act on the terminal. */

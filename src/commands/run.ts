@@ -1,9 +1,10 @@
 // `cilock run`: everything that can fail is checked before the command starts; then facts, the command, facts again; and
-// only when nothing of the build is alive the key is read and the record signed.
+// only when nothing of the build is alive the key is read and the record signed. What not every run needs, and what is
+// needed only after the command, is imported late (in the compiled program that cannot fail).
 
 import { encodeJson } from "../attestation/json.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
-import type { Facts } from "../attestors/attestor.ts";
+import type { Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
 import { productsOf } from "../attestors/product.ts";
 import { ignoredSyscalls } from "../native/abi.gen.ts";
@@ -11,14 +12,13 @@ import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
 import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
 import type { Observation } from "../trace/observation.ts";
-import { Trace } from "../trace/trace.ts";
+import type { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
 import { spoolDirectory } from "./outfile.ts";
 import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
-import { judgeFiles, readInputsBefore } from "./run-inputs.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
-import { attestAll, hasMatchableSubject, type SignedRecord, signRecord, writeRecord } from "./run-record.ts";
+import type { SignedRecord } from "./run-record.ts";
 import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
@@ -57,19 +57,29 @@ export const runCommand: Command = {
     const before = readBefore(plan, io.environment, warn);
     const observation = await observe(plan, session, before);
     const after = readAfter(plan, before, warn);
+    const { attestAll, hasMatchableSubject, signRecord, writeRecord } = await loadRecording();
 
-    const facts = gather(plan, before, after, observation);
-    const { names, attestations } = attestAll(facts);
-    if (!hasMatchableSubject(attestations)) {
+    const keyGuard = options.predicate === "command-run/v0.2" ? session.keyGuard() : undefined;
+    const facts = gather(plan, before, after, observation, keyGuard);
+    const { names, attestations } = attestAll(facts, options);
+    if (!hasMatchableSubject([...attestations, { subjects: options.subjects }])) {
       warn("warning", "the record has no subject to verify it by: no file was there or was made, and git says nothing");
     }
     using spool = new Spool(spoolDirectory(plan.outfile));
     const record = await signRecord(plan, attestations, spool);
     await writeRecord(plan, record, io);
+    if (options.predicate === "command-run/v0.1" && record.payloadLength > large) {
+      warn("note", "the record is large: --predicate command-run/v0.2 writes each path and digest once");
+    }
     await report(plan, io, { facts, attestors: names, record, warnings });
     return observation.exitCode;
   },
 };
+
+const loadRecording = () => import("./run-record.ts");
+
+/** From here on the shorter form of the predicate is suggested. */
+const large = 16 << 20;
 
 function optionsOf(parsed: ParsedOptions, positionals: readonly string[]): RunOptions {
   try {
@@ -93,18 +103,9 @@ function cancelPrepared(): void {
 /** Runs the command to the end of its last process. */
 async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
   const { options } = plan;
-  const inputsBefore = options.trace && options.vouch !== "no" ? readInputsBefore(before.root) : undefined;
-  const trace = options.trace
-    ? new Trace({
-        hashes: options.hashes,
-        closeDescriptor: descriptor => session.closeDescriptor(descriptor),
-        onUnderstood: inode => session.understood(inode),
-        kernelRelease: before.host.kernelRelease,
-        ignoredSyscalls,
-        frontEndPid: process.pid,
-        keepEnvironments: options.attestations.includes("environment"),
-      })
-    : undefined;
+  const inputs = options.trace ? await import("./run-inputs.ts") : undefined;
+  const inputsBefore = options.vouch !== "no" ? inputs?.readInputsBefore(before.root) : undefined;
+  const trace = options.trace ? await createTrace(options, session, before) : undefined;
   session.start({
     trace: options.trace,
     argvIndex: plan.argvIndex,
@@ -116,12 +117,19 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     withheldDescriptors: plan.signer.kind === "file" ? [...plan.signer.key.withheldDescriptors] : [],
     allowIoUring: options.allowIoUring,
   });
+  // Other processors are busy with the command now.
+  void loadRecording();
   const outcome = await session.run(event => trace?.onEvent(event));
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);
-  if (trace && traced) {
+  if (inputs && trace && traced) {
     const compareAll = options.vouch === "full";
-    await judgeFiles(traced, trace.files, { workingDirectory: before.directory, environment, before: inputsBefore, compareAll });
+    await inputs.judgeFiles(traced, trace.files, {
+      workingDirectory: before.directory,
+      environment,
+      before: inputsBefore,
+      compareAll,
+    });
   }
   return {
     argv: session.argv.slice(plan.argvIndex),
@@ -139,12 +147,31 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   };
 }
 
+async function createTrace(options: RunOptions, session: Session, before: FactsBefore): Promise<Trace> {
+  const { Trace } = await import("../trace/trace.ts");
+  return new Trace({
+    hashes: options.hashes,
+    closeDescriptor: descriptor => session.closeDescriptor(descriptor),
+    onUnderstood: inode => session.understood(inode),
+    kernelRelease: before.host.kernelRelease,
+    ignoredSyscalls,
+    frontEndPid: process.pid,
+    keepEnvironments: options.attestations.includes("environment"),
+  });
+}
+
 /** The passphrases of the signing key do not reach the command, so they are not in what is recorded of it. */
 function isWithheldVariable(entry: Uint8Array): boolean {
   return passphraseVariables.some(name => Buffer.from(entry.subarray(0, name.length + 1)).equals(Buffer.from(`${name}=`)));
 }
 
-function gather(plan: RunPlan, before: FactsBefore, after: ReturnType<typeof readAfter>, observation: Observation): Facts {
+function gather(
+  plan: RunPlan,
+  before: FactsBefore,
+  after: ReturnType<typeof readAfter>,
+  observation: Observation,
+  keyGuard: KeyGuard | undefined,
+): Facts {
   const { variables } = plan.options;
   return {
     observation,
@@ -152,6 +179,7 @@ function gather(plan: RunPlan, before: FactsBefore, after: ReturnType<typeof rea
     after: after.walk,
     git: before.git,
     host: before.host,
+    ...(keyGuard === undefined ? {} : { keyGuard }),
     options: {
       attestations: [...plan.options.attestations],
       isSensitiveVariable: sensitiveVariableTest(variables),
