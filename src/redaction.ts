@@ -28,9 +28,9 @@ export interface Redaction {
   redact(text: string): { text: string; count: number };
 }
 
-/** `environment` holds `NAME=VALUE` byte strings. */
-export function createRedaction(environment: readonly Uint8Array[]): Redaction {
-  const secrets = secretValues(environment);
+/** `environment` holds `NAME=VALUE` byte strings. `isSecret` is asked for names; the default is the list above. */
+export function createRedaction(environment: readonly Uint8Array[], isSecret = isSecretName): Redaction {
+  const secrets = secretValues(environment, isSecret);
   // A text may have been through escapeBytes, which doubles backslashes: there a secret looks as it does after it.
   const forms = new Set(secrets.flatMap(secret => [new TextDecoder().decode(secret), escapeBytes(secret)]));
   if (forms.size === 0) return { secrets, redact: text => ({ text, count: 0 }) };
@@ -50,14 +50,19 @@ export function createRedaction(environment: readonly Uint8Array[]): Redaction {
   };
 }
 
-function secretValues(environment: readonly Uint8Array[]): Uint8Array[] {
+export function isSecretName(name: string): boolean {
+  const upper = name.toUpperCase();
+  return secretNameParts.some(part => upper.includes(part));
+}
+
+function secretValues(environment: readonly Uint8Array[], isSecret: (name: string) => boolean): Uint8Array[] {
   const values = new Map<string, Uint8Array>();
   for (const entry of environment) {
     const equals = entry.indexOf(0x3d);
     if (equals < 0) continue;
-    const name = Buffer.from(entry.subarray(0, equals)).toString("latin1").toUpperCase();
+    const name = new TextDecoder().decode(entry.subarray(0, equals));
     const value = entry.subarray(equals + 1);
-    if (value.length >= valueLengthMin && secretNameParts.some(part => name.includes(part))) {
+    if (value.length >= valueLengthMin && isSecret(name)) {
       values.set(Buffer.from(value).toString("latin1"), value);
     }
   }

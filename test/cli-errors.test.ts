@@ -280,6 +280,21 @@ const refusals: Refusal[] = [
     prepare: directory => mkdirSync(join(directory, "out.pub")),
   },
   {
+    name: "public key file that is another's",
+    args: ["run", "--step", "s", "--signer-ephemeral", "-o", "out", ...command],
+    status: 125,
+    error: /out\.pub exists and is not written over/,
+    hint: /--outfile/,
+    prepare: directory => writeFileSync(join(directory, "out.pub"), ""),
+  },
+  {
+    name: "public key file that is another's, for a record on stdout",
+    args: ["run", "--step", "s", "--signer-ephemeral", "-o", "-", ...command],
+    status: 125,
+    error: /s\.attestation\.json\.pub exists/,
+    prepare: directory => writeFileSync(join(directory, "s.attestation.json.pub"), ""),
+  },
+  {
     name: "working directory that is not there",
     args: [...RUN, "-d", "none", ...command],
     status: 125,

@@ -190,7 +190,21 @@ test("a throw-away key: its public half is beside the record, and both are no pr
   expect(readdirSync(ran.directory).sort()).toEqual(["key.pem", "out.json", "out.json.pub", "x"]);
   const again = recordOf(ran, "out.json", readFileSync(join(ran.directory, "out.json.pub"), "utf8"));
   expect(paths(attested(again, "product"))).toEqual(["x"]);
-  expect(shell('"$C" run -s s --signer-ephemeral -- true; "$C" verify s.attestation.json -k s.pub').status).toBe(0);
+  expect(shell('"$C" run -s s --signer-ephemeral -- true; "$C" verify s.attestation.json -k s.attestation.json.pub').status).toBe(
+    0,
+  );
+});
+
+test("a throw-away key of a record on stdout has the name that the record would have, and is told", () => {
+  const ran = shell('"$C" run -s s --signer-ephemeral -o - -- true >record; "$C" verify record -k s.attestation.json.pub >&2');
+  expect(ran.status).toBe(0);
+  expect(ran.stderr).toMatch(/public key +s\.attestation\.json\.pub\n/);
+  expect(readdirSync(ran.directory).sort()).toEqual(["key.pem", "record", "s.attestation.json.pub"]);
+});
+
+test("a second run replaces the record and its throw-away key together", () => {
+  const line = '"$C" run -s s --signer-ephemeral -- true';
+  expect(shell(`${line} && ${line} && "$C" verify s.attestation.json -k s.attestation.json.pub`).status).toBe(0);
 });
 
 test("two runs with throw-away keys have two keys", () => {
@@ -274,6 +288,32 @@ test("PATH and PWD are shown, and the flags for variables count", () => {
   const variables = attested(recordOf(shell(`${run} ${flags} -- true`, environment)), "environment")?.variables;
   expect(variables).toMatchObject({ PATH: process.env.PATH, MY_TOKEN: "abcdefgh", OTHER: "2" });
   expect(variables).not.toHaveProperty("PLAIN");
+});
+
+const hiding: { name: string; flags: string; stdout: string; variable: string }[] = [
+  { name: "by default", flags: "", stdout: "[REDACTED] plain-value\n", variable: "******" },
+  { name: "a variable more", flags: "--env-add-sensitive-key 'PLA*'", stdout: "[REDACTED] [REDACTED]\n", variable: "******" },
+  {
+    name: "one that is allowed",
+    flags: "--env-allow-sensitive-key MY_TOKEN",
+    stdout: "abcdefgh plain-value\n",
+    variable: "abcdefgh",
+  },
+  { name: "no defaults", flags: "--env-disable-default-sensitive-vars", stdout: "abcdefgh plain-value\n", variable: "abcdefgh" },
+];
+for (const row of hiding) {
+  test(`the flags for variables count for words and output too: ${row.name}`, () => {
+    const environment = { MY_TOKEN: "abcdefgh", PLAIN: "plain-value" };
+    const record = recordOf(shell(`${run} ${row.flags} -- sh -c 'echo $MY_TOKEN $PLAIN'`, environment));
+    expect(attested(record, "command-run")?.stdout).toBe(row.stdout);
+    expect(attested(record, "environment")?.variables).toMatchObject({ MY_TOKEN: row.variable });
+  });
+}
+
+test("a passphrase is replaced whatever the flags say", () => {
+  const line = `${run} --env-disable-default-sensitive-vars -- echo hunter22hunter22`;
+  const record = recordOf(shell(line, { AFLOCK_KEY_PASSPHRASE: "hunter22hunter22" }));
+  expect(attested(record, "command-run")?.stdout).toBe("[REDACTED]\n");
 });
 
 test("variables of the runtime are recorded, and do not turn us into something else", () => {

@@ -1,6 +1,8 @@
 // The environment attestor, v0.1: the machine, the user and the variables that the command got. Values of variables
 // whose names look secret are hidden.
 import type { JsonMap } from "../attestation/json.ts";
+import { passphraseVariables } from "../attestation/passphrase.ts";
+import { isSecretName } from "../redaction.ts";
 import { escapeBytes } from "../text.ts";
 import type { Attestor, AttestorOptions } from "./attestor.ts";
 import { sensitiveVariables } from "./sensitive-variables.ts";
@@ -66,15 +68,25 @@ export interface SensitiveVariableOptions {
 /** Never hidden by the default list, though `*PAT*` and `*PWD*` match them: without them a record cannot be read. */
 const neverHidden: ReadonlySet<string> = new Set(["PATH", "PWD", "OLDPWD"]);
 
-/** What was asked for by name wins over the default list. */
+/** Whose values are hidden in lists of variables. */
 export function sensitiveVariableTest(options: SensitiveVariableOptions): (name: string) => boolean {
+  const defaults = sensitiveVariables.map(nameGlob);
+  return chosenTest(options, name => !neverHidden.has(name) && defaults.some(glob => glob.test(name)));
+}
+
+/** Whose values are replaced in words and output too: by default fewer, since this edits text; the flags count for both. */
+export function secretVariableTest(options: SensitiveVariableOptions): (name: string) => boolean {
+  const chosen = chosenTest(options, isSecretName);
+  return name => passphraseVariables.some(variable => variable === name) || chosen(name);
+}
+
+/** What was asked for by name wins over the defaults. */
+function chosenTest(options: SensitiveVariableOptions, isDefault: (name: string) => boolean): (name: string) => boolean {
   const allowed = new Set(options.allow);
   const added = options.add.map(nameGlob);
-  const defaults = options.disableDefaults ? [] : sensitiveVariables.map(nameGlob);
   return name => {
     if (allowed.has(name)) return false;
-    if (added.some(glob => glob.test(name))) return true;
-    return !neverHidden.has(name) && defaults.some(glob => glob.test(name));
+    return added.some(glob => glob.test(name)) || (!options.disableDefaults && isDefault(name));
   };
 }
 

@@ -1,7 +1,8 @@
 // What `cilock run` is going to do, after everything that can fail has been looked at. Nothing of the command has run
 // yet, and nothing is left behind on disk.
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { secretVariableTest } from "../attestors/environment.ts";
 import { ToolError } from "../errors.ts";
 import { createRedaction, type Redaction } from "../redaction.ts";
 import { checkOutfile, type Outfile, safeFileName } from "./outfile.ts";
@@ -36,12 +37,12 @@ export async function makePlan(input: PlanInput): Promise<RunPlan> {
   const argvIndex = input.argv.length - input.commandLength;
   refuseBrokenWords(input.argv.slice(0, argvIndex));
   const workingDirectory = checkDirectory(options.workingDirectory ?? ".");
-  const name = safeFileName(options.step);
-  const outfile = checkOutfile(options.outfile ?? `${name}.attestation.json`);
-  const stem = outfile.kind === "file" && options.outfile !== undefined ? options.outfile : name;
+  const defaultName = `${safeFileName(options.step)}.attestation.json`;
+  const outfile = checkOutfile(options.outfile ?? defaultName);
+  const recordName = outfile.kind === "file" ? (options.outfile ?? defaultName) : defaultName;
   const signer: RunPlan["signer"] =
     options.signer.kind === "ephemeral"
-      ? { kind: "ephemeral", publicKeyFile: checkPublicKeyFile(`${stem}.pub`) }
+      ? { kind: "ephemeral", publicKeyFile: checkPublicKeyFile(`${recordName}.pub`, outfile) }
       : { kind: "file", key: await checkKey({ ...options.signer, environment: input.environment }) };
   return {
     options,
@@ -49,7 +50,7 @@ export async function makePlan(input: PlanInput): Promise<RunPlan> {
     workingDirectory,
     outfile,
     signer,
-    redaction: createRedaction(input.environmentBytes),
+    redaction: createRedaction(input.environmentBytes, secretVariableTest(options.variables)),
     stdoutToStderr: options.json || outfile.kind === "stdout",
   };
 }
@@ -82,9 +83,16 @@ function checkDirectory(path: string): string {
   }
 }
 
-function checkPublicKeyFile(path: string): Exclude<Outfile, { kind: "stdout" }> {
+/** A second run replaces a record and its key together. A key alone is somebody else's: other records need it. */
+function checkPublicKeyFile(path: string, record: Outfile): Exclude<Outfile, { kind: "stdout" }> {
   const file = checkOutfile(path);
   if (file.kind === "stdout") throw new Error("a name that ends in .pub is not stdout");
+  const replacesRecord = record.kind === "file" && existsSync(record.path);
+  if (file.kind === "file" && existsSync(file.path) && !replacesRecord) {
+    throw new ToolError("outfile-unwritable", `${path} exists and is not written over: no record of its name is there`, {
+      hint: "the public half of the ephemeral key would go there; move the file away, or name another record with --outfile",
+    });
+  }
   return file;
 }
 
