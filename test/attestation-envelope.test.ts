@@ -2,12 +2,20 @@
 import { describe, expect, test } from "bun:test";
 import { decodeBase64 } from "../src/attestation/base64.ts";
 import { buildCollection } from "../src/attestation/collection.ts";
-import { findSignature, parseEnvelope, preAuthEncoding, sealEnvelope } from "../src/attestation/envelope.ts";
+import {
+  envelopePieces,
+  findSignature,
+  parseEnvelope,
+  preAuthEncoding,
+  sealEnvelope,
+  signPayload,
+} from "../src/attestation/envelope.ts";
 import { encodeJson } from "../src/attestation/json.ts";
 import { generateKey } from "../src/attestation/keys.ts";
 import { readPassphrase } from "../src/attestation/passphrase.ts";
-import { createSigner } from "../src/attestation/signer.ts";
+import { createSigner, verifyBytes } from "../src/attestation/signer.ts";
 import { buildStatement, parseStatement } from "../src/attestation/statement.ts";
+import { type ByteSource, signSource } from "../src/attestation/streamed-signature.ts";
 import { verifyRecord } from "../src/attestation/verification.ts";
 import { ToolError } from "../src/errors.ts";
 
@@ -49,6 +57,40 @@ describe("seal", () => {
       const envelope = parseEnvelope(bytes);
       expect(payload.equals(envelope.payload)).toBe(true);
       expect(findSignature(envelope, key.publicKey)).toBe(0);
+    }
+  });
+});
+
+describe("a payload in pieces", () => {
+  const pieces = (bytes: Buffer, length: number): ByteSource => ({
+    length: bytes.length,
+    *pieces() {
+      for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
+    },
+  });
+  const kinds = ["ed25519", "p256", "p384", "p521", "rsa"] as const;
+
+  test.each(kinds)("%s: the signature is that of the whole", kind => {
+    const signing = generateKey(kind);
+    for (const length of [0, 1, 127, 128, 1000]) {
+      const bytes = Buffer.alloc(length, "abcdefg");
+      const signature = signSource(signing, pieces(bytes, 13));
+      expect(verifyBytes(signing.publicKey, bytes, signature)).toBe(true);
+      if (kind !== "rsa") expect(text(signature)).toBe(text(createSigner(signing).sign(bytes)));
+    }
+  });
+
+  test.each(kinds)("%s: a signature that does not verify is never handed out", kind => {
+    const faulty = { ...generateKey(kind), publicKey: generateKey(kind).publicKey };
+    expect(() => signSource(faulty, pieces(Buffer.from("message"), 3))).toThrow("does not verify");
+  });
+
+  test("small and large, the envelope is that of the bytes in one", () => {
+    for (const length of [0, 1, 2, 3, (192 << 10) - 1, 192 << 10, (192 << 10) + 1, (9 << 20) + 1]) {
+      const payload = Buffer.alloc(length, "abcdefg");
+      const source = pieces(payload, 100_001);
+      const printed = Array.from(envelopePieces(source, type, [signPayload(source, type, key)]), piece => piece.slice());
+      expect(Buffer.concat(printed).equals(sealEnvelope(payload, type, signer))).toBe(true);
     }
   });
 });
@@ -193,6 +235,32 @@ describe("statement and collection", () => {
       },
     });
     expect(Object.keys(statement)).toEqual(["_type", "subject", "predicateType", "predicate"]);
+  });
+
+  test("a subject that is given keeps its name, and takes the place of one that is found", () => {
+    const part = { predicate: {}, startTime: 0n, endTime: 0n };
+    const { statement } = buildCollection({
+      step: "s",
+      attestations: [
+        {
+          ...part,
+          type: "t",
+          subjects: [
+            { name: "b", digest: { sha256: "00" } },
+            { name: "c", digest: { sha256: "01" } },
+          ],
+        },
+      ],
+      subjects: [
+        { name: "zz", digest: { sha256: "02" } },
+        { name: "t/b", digest: { sha1: "03" } },
+      ],
+    });
+    expect(statement.subject).toEqual([
+      { name: "t/b", digest: { sha1: "03" } },
+      { name: "t/c", digest: { sha256: "01" } },
+      { name: "zz", digest: { sha256: "02" } },
+    ]);
   });
 
   test("no subjects are an empty list, never null", () => {

@@ -103,6 +103,32 @@ const refusals: Refusal[] = [
     status: 2,
     error: /--hashes md5 is not among sha256, sha1/,
   },
+  {
+    name: "a digest of directories",
+    args: [...RUN, "--hashes", "sha256,dirHash", ...command],
+    status: 2,
+    error: /of directories/,
+  },
+  { name: "unknown predicate", args: [...RUN, "--predicate", "v3", ...command], status: 2, error: /--predicate v3 is not among/ },
+  { name: "subject without name", args: [...RUN, "--subjects", "=x", ...command], status: 2, error: /=x has no name/ },
+  {
+    name: "subject's digest",
+    args: [...RUN, "--subjects", "a=sha256:ab", ...command],
+    status: 2,
+    error: /a=sha256:ab does not end in/,
+  },
+  {
+    name: "subject's algorithm",
+    args: [...RUN, "--subjects", "a=md5:ab", ...command],
+    status: 2,
+    error: /a=md5:ab does not end in/,
+  },
+  {
+    name: "subject with two digests",
+    args: [...RUN, "--subjects", `a=sha1:${"ab".repeat(20)}`, "--subjects", `a=sha1:${"cd".repeat(20)}`, ...command],
+    status: 2,
+    error: /a is given with two different sha1/,
+  },
   { name: "hashes without sha256", args: [...RUN, "--hashes", "sha1", ...command], status: 2, error: /must name sha256/ },
   {
     name: "no size",

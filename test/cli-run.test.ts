@@ -50,6 +50,8 @@ test("flags: what is there without any", () => {
     attestations: ["environment", "git"],
     workingDirectory: undefined,
     hashes: ["sha256"],
+    predicate: "command-run/v0.1",
+    subjects: [],
     graceMs: 5000,
     captureLimit: 64 << 20,
     json: false,
@@ -100,7 +102,32 @@ for (const row of lists) {
 
 test("hashes: repeated and joined", () => {
   expect(parse({ hashes: ["sha1,sha256", "sha256"] }).hashes).toEqual(["sha1", "sha256"]);
+  const all = ["sha256", "sha1", "gitoid:sha256", "gitoid:sha1"];
+  expect(parse({ hashes: [all.join(",")] }).hashes as string[]).toEqual(all);
 });
+
+const [hex256, hex1] = ["ab".repeat(32), "cd".repeat(20)];
+const subjects: { given: string[]; subjects: { name: string; digest: Record<string, string> }[] }[] = [
+  {
+    // printf %s 'registry/app:1.2' | sha256sum
+    given: ["registry/app:1.2"],
+    subjects: [
+      { name: "registry/app:1.2", digest: { sha256: "0f6803ce3849b7077d892751b041b05a826d37d898e80b0faf736f963dbf4eb5" } },
+    ],
+  },
+  { given: [`a=sha256:${hex256.toUpperCase()}`], subjects: [{ name: "a", digest: { sha256: hex256 } }] },
+  { given: [`k=v=sha1:${hex1}`], subjects: [{ name: "k=v", digest: { sha1: hex1 } }] },
+  {
+    given: [`a=gitoid:sha1:${hex1}`, `a=dirHash:${hex256}`, `a=gitoid:sha1:${hex1}`],
+    subjects: [{ name: "a", digest: { "gitoid:sha1": `gitoid:blob:sha1:${hex1}`, dirHash: hex256 } }],
+  },
+  { given: [`a,b=sha256:${hex256}`], subjects: [{ name: "a,b", digest: { sha256: hex256 } }] },
+];
+for (const row of subjects) {
+  test(`subjects ${row.given.join(" ")}`, () => {
+    expect(parse({ subjects: row.given }).subjects as unknown).toEqual(row.subjects);
+  });
+}
 
 test("a step survives byte for byte", () => {
   for (const step of ["007", "1e3", "true", "-", " a ", "ä\n", "a/b"]) expect(parse({ step }).step).toBe(step);

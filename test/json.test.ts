@@ -1,6 +1,15 @@
 // JSON: what we write is exact, what we read is what Go reads, and what we wrote prints back.
 import { describe, expect, test } from "bun:test";
-import { encodeJson, JsonError, type JsonValue, omitUndefined } from "../src/attestation/json.ts";
+import {
+  depthMax,
+  encodeJson,
+  JsonError,
+  JsonItems,
+  type JsonValue,
+  jsonLength,
+  omitUndefined,
+  writeJson,
+} from "../src/attestation/json.ts";
 import { parseDepthMax, parseJson, pickFields } from "../src/attestation/json-parse.ts";
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
@@ -261,3 +270,59 @@ function wellFormed(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.toWellFormed(), wellFormed(item)]));
 }
+
+describe("in pieces", () => {
+  const written = (value: JsonValue): string => {
+    const pieces: Uint8Array[] = [];
+    writeJson(value, piece => pieces.push(piece.slice()));
+    return Buffer.concat(pieces).toString();
+  };
+  const shared = { sha256: "ä\u2028" };
+  const long = "x☃".repeat(3 << 20);
+  const rows: [string, JsonValue, string][] = [
+    ["items", { a: new JsonItems(() => [1, new JsonItems(() => []), { b: 2n }]) }, '{"a":[1,[],{"b":2}]}'],
+    [
+      "one object in many maps",
+      [1, 2].map(() => new Map([["k", shared]])),
+      '[{"k":{"sha256":"ä\u2028"}},{"k":{"sha256":"ä\u2028"}}]',
+    ],
+    [
+      "one key with many values",
+      [new Map<string, JsonValue>([["k", 1]]), new Map<string, JsonValue>([["k", { a: [{}] }]]), new Map()],
+      '[{"k":1},{"k":{"a":[{}]}},{}]',
+    ],
+    [
+      "an empty object and an empty map in a map",
+      new Map<string, JsonValue>([
+        ["a", {}],
+        ["b", new Map()],
+      ]),
+      '{"a":{},"b":{}}',
+    ],
+    ["a key and a value longer than a piece", new Map([[long, { a: long }]]), `{"${long}":{"a":"${long}"}}`],
+  ];
+  test.each(rows)("%s", (_, value, expected) => {
+    expect(written(value) === expected).toBe(true);
+    expect(jsonLength(value)).toBe(Buffer.byteLength(expected));
+  });
+
+  test("items are made anew each time", () => {
+    let made = 0;
+    const value = new JsonItems(() => [++made]);
+    expect([written(value), written(value)]).toEqual(["[1]", "[2]"]);
+  });
+
+  const refused: [string, JsonValue][] = [
+    ["a fraction among items", new JsonItems(() => [0.5])],
+    ["a lone surrogate in a digest set", new Map([["k", { sha256: "\ud800" }]])],
+    ["a lone surrogate in the name of one", new Map([["k", { "\ud800": "" }]])],
+    ["a lone surrogate in a key", new Map([["\ud800", { sha256: "" }]])],
+  ];
+  test.each(refused)("refused: %s", (_, value) => expect(() => written(value)).toThrow(JsonError));
+
+  test("refused: a digest set too deep", () => {
+    const nested = (depth: number): JsonValue => (depth === 0 ? new Map([["k", { a: "" }]]) : [nested(depth - 1)]);
+    expect(() => written(nested(depthMax - 1))).not.toThrow();
+    expect(() => written(nested(depthMax))).toThrow(JsonError);
+  });
+});

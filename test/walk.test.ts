@@ -74,10 +74,13 @@ test("a directory beside the root, with the root's name as its beginning, is out
 });
 
 test("digests are of the content, in every algorithm asked for", () => {
-  const found = look(tree({ a: "hello\n" }), { hashes: ["sha256", "sha1"] });
+  const found = look(tree({ a: "hello\n" }), { hashes: ["sha256", "sha1", "gitoid:sha256", "gitoid:sha1"] });
   expect(found.files[0]?.digest).toEqual({
     sha256: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
     sha1: "f572d396fae9206628714fb2ce00f72e94f2258f",
+    // As git hash-object has them, in a repository of either kind.
+    "gitoid:sha256": "gitoid:blob:sha256:2cf8d83d9ee29543b34a87727421fdecb7e3f3a183d337639025de576db9ebb4",
+    "gitoid:sha1": "gitoid:blob:sha1:ce013625030ba8dba906f756967f9e9ca394464a",
   });
 });
 

@@ -38,6 +38,8 @@ pub const Probe = enum {
     no_new_privs,
     seccomp_mode,
     descriptor_limit,
+    /// Of this process: 0 once its memory is nobody else's.
+    dumpable,
 };
 
 /// Below this: -(killed + n) says that signal n killed who tried.
@@ -88,6 +90,7 @@ fn asked(probe: Probe) ?i64 {
         .capabilities => @intCast(ptrace.ownCapabilities()),
         .no_new_privs => number(sys.prctl(.GET_NO_NEW_PRIVS, 0)),
         .seccomp_mode => number(sys.prctl(.GET_SECCOMP, 0)),
+        .dumpable => number(sys.prctl(.GET_DUMPABLE, 0)),
         .descriptor_limit => if (sys.limit(.NOFILE)) |limit| @intCast(@min(limit.max, std.math.maxInt(u32))) else |e| errnoOf(e),
         else => null,
     };

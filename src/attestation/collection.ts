@@ -19,14 +19,24 @@ export interface CollectionPart {
   endTime: bigint;
 }
 
+export interface CollectionInput {
+  step: string;
+  attestations: readonly CollectionPart[];
+  /** Given by the person: with the very name, and in place of an attestor's subject of that name. */
+  subjects?: readonly StatementSubject[];
+}
+
 /** The statement about one step. Attestations keep their order; subjects are sorted, so that equal builds sign equal lists. */
-export function buildCollection(input: { step: string; attestations: readonly CollectionPart[] }): { statement: JsonObject } {
-  const subjects = input.attestations.flatMap(({ type, subjects }) =>
+export function buildCollection(input: CollectionInput): { statement: JsonObject } {
+  const given = input.subjects ?? [];
+  const names = new Set(given.map(({ name }) => name));
+  const found = input.attestations.flatMap(({ type, subjects }) =>
     // A subject without a digest can match nothing.
     subjects
       .filter(({ digest }) => Object.keys(digest).length > 0)
       .map(({ name, digest }) => ({ name: `${type}/${name}`, digest })),
   );
+  const subjects = [...found.filter(({ name }) => !names.has(name)), ...given];
   const statement = buildStatement({
     subjects: subjects.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name))),
     predicateType: collectionType,

@@ -39,6 +39,15 @@ export function writeJson(value: JsonValue, write: (piece: Uint8Array) => void):
   writer.end();
 }
 
+/** How many bytes it has when it is written. */
+export function jsonLength(value: JsonValue): number {
+  let length = 0;
+  writeJson(value, piece => {
+    length += piece.length;
+  });
+  return length;
+}
+
 /**
  * Text gathers in a string, then becomes bytes in `#buffer`, which goes out when it is full.
  *

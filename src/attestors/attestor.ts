@@ -22,6 +22,16 @@ export interface Attestation {
   endTime: bigint;
 }
 
+/** What keeps other processes of our user from the memory that the signing key is in. */
+export interface KeyGuard {
+  /** The kernel was told to give nobody our memory (PR_SET_DUMPABLE 0). */
+  applied: boolean;
+  /** What it says when it is asked afterwards. */
+  dumpable: boolean;
+  /** kernel.yama.ptrace_scope; -1 without Yama. */
+  yamaPtraceScope: number;
+}
+
 /** All that was read around one run. Times are nanoseconds since the epoch. */
 export interface Facts {
   observation: Observation;
@@ -31,6 +41,8 @@ export interface Facts {
   /** Undefined outside a git work tree or where git could not be read. */
   git: GitFacts | undefined;
   host: HostFacts;
+  /** Where the predicate names it. */
+  keyGuard?: KeyGuard;
   options: AttestorOptions;
   times: {
     material: [bigint, bigint];

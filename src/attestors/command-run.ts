@@ -60,7 +60,7 @@ export function commandRunPredicate(observation: Observation, options: AttestorO
 }
 
 /** `summary` stands before the processes: what is replaced in their words is counted before it is written. */
-function countWords({ argv, images }: ProcessObservation, texts: Texts): void {
+export function countWords({ argv, images }: ProcessObservation, texts: Texts): void {
   for (const words of [argv ?? [], ...images.map(image => image.argv)]) for (const word of words) texts.recorded(wordOf(word));
 }
 
@@ -70,7 +70,7 @@ function* eachProcess(processes: readonly ProcessObservation[], texts: Texts): G
 }
 
 /** Texts on their way into the record: secrets replaced and counted, variables filtered. */
-class Texts {
+export class Texts {
   readonly #redact: AttestorOptions["redact"];
   readonly #options: AttestorOptions | undefined;
   redactions = 0;
@@ -105,7 +105,7 @@ const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A word as it is; only one that is not UTF-8 is escaped. */
-function textOf(bytes: Uint8Array): string {
+export function textOf(bytes: Uint8Array): string {
   try {
     return strict.decode(bytes);
   } catch {
@@ -114,18 +114,18 @@ function textOf(bytes: Uint8Array): string {
 }
 
 /** argv comes escaped, as paths are. In a word a backslash stands for itself. */
-function wordOf(escaped: string): string {
+export function wordOf(escaped: string): string {
   return escaped.includes("\\") ? textOf(unescapeText(escaped)) : escaped;
 }
 
 /** What is not UTF-8 becomes U+FFFD, as existing readers expect; `stdoutDigest` is over the bytes. */
-const outputText = (stream: CapturedStream): string => lossy.decode(stream.bytes);
+export const outputText = (stream: CapturedStream): string => lossy.decode(stream.bytes);
 
-function streamJson({ sha256, length, bytes }: CapturedStream): JsonObject {
+export function streamJson({ sha256, length, bytes }: CapturedStream): JsonObject {
   return { sha256, bytes: length, captured: bytes.length };
 }
 
-function summaryJson(observation: Observation, redactions: number): JsonObject {
+export function summaryJson(observation: Observation, redactions: number): JsonObject {
   const { trace } = observation;
   return omitUndefined({
     durationNs: observation.endTime - observation.startTime,
@@ -192,7 +192,7 @@ function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonMap | undefined
   return files.size === 0 ? undefined : files;
 }
 
-function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | undefined {
+export function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | undefined {
   return list.length === 0 ? undefined : list.map(each);
 }
 
@@ -211,7 +211,7 @@ function nonEmpty(lists: { [name: string]: JsonArray | undefined }): JsonObject 
   return Object.keys(kept).length === 0 ? undefined : kept;
 }
 
-function fileOpsJson(ops: FileOps): JsonObject | undefined {
+export function fileOpsJson(ops: FileOps): JsonObject | undefined {
   const stamp = (time: bigint) => ({ timestamp: formatTime(time) });
   const executable = 0o111;
   return nonEmpty({
@@ -235,11 +235,11 @@ function fileOpsJson(ops: FileOps): JsonObject | undefined {
   });
 }
 
-function eventJson({ syscall, detail, args, path, targetPath, time, result }: SyscallEvent): JsonObject {
+export function eventJson({ syscall, detail, args, path, targetPath, time, result }: SyscallEvent): JsonObject {
   return omitUndefined({ syscall, detail, args, path, targetPath, timestamp: formatTime(time), result });
 }
 
-function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
+export function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
   const { mode, kernel, privileged, features, ignoredSyscalls } = tracer;
   return {
     verdict,
@@ -255,7 +255,7 @@ function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
 }
 
 /** Of docs/undeclared.md: what is vouched for as packages with a count, what is not file by file. */
-function undeclaredJson({ packages, files, unlistedPackages, unlistedFiles, notes }: UndeclaredInputs): JsonObject {
+export function undeclaredJson({ packages, files, unlistedPackages, unlistedFiles, notes }: UndeclaredInputs): JsonObject {
   return omitUndefined({
     packages: packages.map(({ kind, by, source, package: name, version, match, files: count }) =>
       omitUndefined({ kind, by, source, package: name, version, match, files: count }),

@@ -1,13 +1,16 @@
 // From facts to the signed bytes, and onto disk.
-import { buildCollection } from "../attestation/collection.ts";
+import { buildCollection, type CollectionPart } from "../attestation/collection.ts";
 import { envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
 import { writeJson } from "../attestation/json.ts";
 import { generateKey } from "../attestation/keys.ts";
 import { treeRoot } from "../attestation/tree.ts";
 import type { Attestation, Facts } from "../attestors/attestor.ts";
+import { commandRunAttestor } from "../attestors/command-run.ts";
+import { commandRunV02Attestor } from "../attestors/command-run-v02.ts";
 import { attestors } from "../attestors/index.ts";
 import type { CommandIo } from "./command.ts";
 import { attempt, writeOutfile } from "./outfile.ts";
+import type { RunOptions } from "./run-options.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { Spool } from "./spool.ts";
 
@@ -19,8 +22,10 @@ export interface SignedRecord {
   readonly publicPem: string;
 }
 
-export function attestAll(facts: Facts): { names: string[]; attestations: Attestation[] } {
-  const chosen = attestors.filter(attestor => attestor.alwaysRuns || facts.options.attestations.includes(attestor.name));
+export function attestAll(facts: Facts, { predicate }: RunOptions): { names: string[]; attestations: Attestation[] } {
+  const chosen = attestors
+    .filter(attestor => attestor.alwaysRuns || facts.options.attestations.includes(attestor.name))
+    .map(attestor => (attestor === commandRunAttestor && predicate === "command-run/v0.2" ? commandRunV02Attestor : attestor));
   const found = chosen.map(attestor => ({ name: attestor.name, attestation: attestor.attest(facts) }));
   return {
     names: found.filter(({ attestation }) => attestation !== undefined).map(({ name }) => name),
@@ -33,7 +38,7 @@ export function attestAll(facts: Facts): { names: string[]; attestations: Attest
  * signed there, and from there into the outfile: no copy of it is ever in memory as a whole.
  */
 export async function signRecord(plan: RunPlan, attestations: readonly Attestation[], spool: Spool): Promise<SignedRecord> {
-  const { statement } = buildCollection({ step: plan.options.step, attestations });
+  const { statement } = buildCollection({ step: plan.options.step, attestations, subjects: plan.options.subjects });
   attempt(shownOutfile(plan), () => writeJson(statement, piece => spool.write(piece)));
   const key = plan.signer.kind === "file" ? await plan.signer.key.read() : generateKey("ed25519");
   const signature = signPayload(spool, inTotoPayloadType, key);
@@ -51,7 +56,7 @@ export async function writeRecord(plan: RunPlan, record: SignedRecord, io: Comma
 const shownOutfile = ({ outfile }: RunPlan): string => (outfile.kind === "stdout" ? "the record" : outfile.shown);
 
 /** Whether a verifier can be asked for anything in it: the root of a tree without files is the same for everybody. */
-export function hasMatchableSubject(attestations: readonly Attestation[]): boolean {
+export function hasMatchableSubject(attestations: readonly Pick<CollectionPart, "subjects">[]): boolean {
   const nothing = treeRoot([]).root;
   return attestations.some(({ subjects }) =>
     subjects.some(({ digest }) => digest.sha256 !== undefined && digest.sha256 !== nothing),

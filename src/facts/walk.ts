@@ -12,11 +12,12 @@ import {
   readSync,
   statfsSync,
 } from "node:fs";
+import { type HashName, startHash } from "../hashes.ts";
 import { escapeBytes } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
 import { realPath } from "./real-path.ts";
 
-export type HashName = "sha256" | "sha1";
+export type { HashName };
 
 export interface WalkedFile {
   /** Relative to the root, `/` between the parts, odd bytes escaped. */
@@ -225,7 +226,7 @@ function readContents(path: Buffer, hashes: readonly HashName[]): Contents {
 
 /** Undefined: the file does not have the length that it had. Stops soon after it, so that one that grows as fast as we read ends too. */
 function digestDescriptor(descriptor: number, hashes: readonly HashName[], size: number): DigestSet | undefined {
-  const hashers = hashes.map(name => ({ name, hasher: new Bun.CryptoHasher(name) }));
+  const hashers = hashes.map(name => ({ name, hasher: startHash(name, size) }));
   let position = 0;
   while (position <= size) {
     const length = readSync(descriptor, chunk, 0, chunk.length, position);
@@ -235,7 +236,7 @@ function digestDescriptor(descriptor: number, hashes: readonly HashName[], size:
     if (length === 0 || (length < chunk.length && position === size)) break;
   }
   if (position !== size) return undefined;
-  return Object.fromEntries(hashers.map(({ name, hasher }) => [name, hasher.digest("hex")]));
+  return Object.fromEntries(hashers.map(({ name, hasher }) => [name, hasher.value()]));
 }
 
 /** Digest of one file given by path, undefined when it cannot be read. */

@@ -22,6 +22,7 @@ export const probeNames = [
   "no_new_privs",
   "seccomp_mode",
   "descriptor_limit",
+  "dumpable",
 ] as const;
 
 export type ProbeName = (typeof probeNames)[number];

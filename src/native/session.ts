@@ -20,6 +20,7 @@ import {
   mayBeThePlace,
   traceLost,
 } from "./session-errors.ts";
+import { readYama } from "./surroundings.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export interface StartOptions {
@@ -196,6 +197,12 @@ export class Session {
   #stream(index: 0 | 1): CapturedStream {
     const { captured, length, redactions, sha256 } = this.#library.stream(index);
     return { bytes: captured, sha256: sha256.toHex(), length: Number(length), redactions: Number(redactions) };
+  }
+
+  /** What keeps other processes from our memory; asked now, not remembered from the start. */
+  keyGuard(): { applied: boolean; dumpable: boolean; yamaPtraceScope: number } {
+    const dumpable = this.#library.probe("dumpable") !== 0;
+    return { applied: !dumpable, dumpable, yamaPtraceScope: readYama() ?? -1 };
   }
 
   /** Of one that a record handed over. The tracer waits while too many are open. */

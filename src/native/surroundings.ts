@@ -26,7 +26,7 @@ export function readSurroundings(): Surroundings {
   const emulator = findEmulator();
   const container = findContainer();
   const tracer = findTracer();
-  const yama = text("/proc/sys/kernel/yama/ptrace_scope");
+  const yama = readYama();
   const label = text("/proc/self/attr/current")?.replace(/\0.*$/s, "");
   return {
     kernel: release(),
@@ -34,10 +34,16 @@ export function readSurroundings(): Surroundings {
     ...(emulator === undefined ? {} : { emulator }),
     ...(container === undefined ? {} : { container }),
     ...(tracer === undefined ? {} : { tracer }),
-    ...(yama === undefined || !/^\d$/.test(yama) ? {} : { yama: Number(yama) }),
+    ...(yama === undefined ? {} : { yama }),
     ...(label === undefined || label === "" ? {} : { label }),
     denyPtrace: text("/sys/fs/selinux/booleans/deny_ptrace")?.startsWith("1") === true,
   };
+}
+
+/** Undefined without Yama. */
+export function readYama(): number | undefined {
+  const scope = text("/proc/sys/kernel/yama/ptrace_scope");
+  return scope === undefined || !/^\d$/.test(scope) ? undefined : Number(scope);
 }
 
 /** Major and minor number; a release without them counts as new. */

@@ -1,5 +1,6 @@
 // Contents of files: what a record says about its file, turned into one `Content` that many entries share. Knows which
 // earlier digest still stands for a file, so that a library that 1,000 processes load is read once.
+import { startHash } from "../hashes.ts";
 import type { NotHeld } from "../native/abi.gen.ts";
 import type { FileIdentity } from "../native/events.ts";
 import type { DigestResult, HashName } from "./digest-file.ts";
@@ -287,11 +288,6 @@ function isSameFileState(a: FileIdentity, b: FileIdentity): boolean {
 
 function emptyDigests(hashes: readonly HashName[]): DigestSet {
   const set: DigestSet = {};
-  for (const hash of hashes) {
-    const git = hash.startsWith("gitoid:");
-    const algorithm = hash.endsWith("sha1") ? "sha1" : "sha256";
-    const hex = new Bun.CryptoHasher(algorithm).update(git ? "blob 0\0" : "").digest("hex");
-    set[hash] = git ? `gitoid:blob:${algorithm}:${hex}` : hex;
-  }
+  for (const hash of hashes) set[hash] = startHash(hash, 0).value();
   return Object.freeze(set);
 }

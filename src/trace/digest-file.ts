@@ -1,11 +1,10 @@
 // The digest of one file, read through a descriptor with positional reads, so that nobody's offset moves. Runs in a
 // worker thread. A file that changes under the reading is read again, a bounded number of times.
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { type ComparedHash, type HashName, startHash } from "../hashes.ts";
 import { isTooLarge } from "./file-types.ts";
 
-export type HashName = "sha256" | "sha1" | "gitoid:sha256" | "gitoid:sha1";
-/** Old databases of packages have MD5. It is compared with theirs and never recorded. */
-export type ComparedHash = HashName | "md5";
+export type { ComparedHash, HashName };
 
 /** What fstat says of a content: equal before and after reading means that it held still. */
 export interface FileState {
@@ -102,12 +101,7 @@ export function sameState(a: FileState, b: FileState): boolean {
 /** Undefined: the file does not have the length that it had. A git object's hash begins with the length, so it is needed first. */
 function readAll(descriptor: number, size: bigint, hashes: readonly ComparedHash[]): string[] | undefined {
   buffer ??= Buffer.allocUnsafe(chunkSize);
-  const hashers = hashes.map(hash => {
-    const git = hash.startsWith("gitoid:");
-    const hasher = new Bun.CryptoHasher(hash === "md5" ? hash : hash.endsWith("sha1") ? "sha1" : "sha256");
-    if (git) hasher.update(`blob ${size}\0`);
-    return hasher;
-  });
+  const hashers = hashes.map(hash => startHash(hash, size));
   let position = 0;
   for (;;) {
     const count = readSync(descriptor, buffer, 0, chunkSize, position);
@@ -120,9 +114,5 @@ function readAll(descriptor: number, size: bigint, hashes: readonly ComparedHash
     if (BigInt(position) === size && count < chunkSize) break;
   }
   if (BigInt(position) !== size) return undefined;
-  return hashers.map((hasher, i) => {
-    const hex = hasher.digest("hex");
-    const hash = hashes[i] ?? "sha256";
-    return hash.startsWith("gitoid:") ? `gitoid:blob:${hash.slice("gitoid:".length)}:${hex}` : hex;
-  });
+  return hashers.map(hasher => hasher.value());
 }
