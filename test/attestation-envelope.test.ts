@@ -85,11 +85,11 @@ describe("a payload in pieces", () => {
     expect(() => signSource(faulty, pieces(Buffer.from("message"), 3))).toThrow("does not verify");
   });
 
-  test("small and large, the envelope is that of the bytes in one", () => {
+  test("small and large, the envelope is that of the bytes in one", async () => {
     for (const length of [0, 1, 2, 3, (192 << 10) - 1, 192 << 10, (192 << 10) + 1, (9 << 20) + 1]) {
       const payload = Buffer.alloc(length, "abcdefg");
       const source = pieces(payload, 100_001);
-      const printed = Array.from(envelopePieces(source, type, [signPayload(source, type, key)]), piece => piece.slice());
+      const printed = Array.from(envelopePieces(source, type, [await signPayload(source, type, key)]), piece => piece.slice());
       expect(Buffer.concat(printed).equals(sealEnvelope(payload, type, signer))).toBe(true);
     }
   });

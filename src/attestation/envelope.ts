@@ -52,11 +52,13 @@ export function printEnvelope({ payload, payloadType, signatures }: Envelope): U
 /** From here on a payload is not put into one buffer to be signed. */
 const streamedFrom = 8 << 20;
 
-export function signPayload(payload: ByteSource, payloadType: string, key: PrivateKey): EnvelopeSignature {
+export async function signPayload(payload: ByteSource, payloadType: string, key: PrivateKey): Promise<EnvelopeSignature> {
   const { keyid } = key.publicKey;
   if (payload.length < streamedFrom) {
     return { keyid, bytes: createSigner(key).sign(preAuthEncoding(payloadType, Buffer.concat([...payload.pieces()]))) };
   }
+  // Rare, and the curve's tables take 10 ms to make.
+  const { signSource } = await import("./streamed-signature.ts");
   const head = preAuthHead(payloadType, payload.length);
   const signed: ByteSource = {
     length: head.length + payload.length,

@@ -41,7 +41,7 @@ export async function signRecord(plan: RunPlan, attestations: readonly Attestati
   const { statement } = buildCollection({ step: plan.options.step, attestations, subjects: plan.options.subjects });
   attempt(shownOutfile(plan), () => writeJson(statement, piece => spool.write(piece)));
   const key = plan.signer.kind === "file" ? await plan.signer.key.read() : generateKey("ed25519");
-  const signature = signPayload(spool, inTotoPayloadType, key);
+  const signature = await signPayload(spool, inTotoPayloadType, key);
   const { keyid, pem: publicPem } = key.publicKey;
   return { pieces: envelopePieces(spool, inTotoPayloadType, [signature]), payloadLength: spool.length, keyid, publicPem };
 }
