@@ -163,7 +163,7 @@ fn answer(probe: Probe, shared: *Shared) i64 {
         .filter_plain, .filter_no_new_privs, .user_namespace => alone(probe),
         .seize, .call_info, .filter_stop, .set_call_info => traced(probe, shared),
         .process_vm_readv, .proc_mem, .pidfd_open, .pidfd_getfd, .proc_fd => beside(probe, shared, descriptor),
-        .proc_self, .capabilities, .no_new_privs, .seccomp_mode, .descriptor_limit => unreachable, // `asked` has answered
+        .proc_self, .capabilities, .no_new_privs, .seccomp_mode, .descriptor_limit, .dumpable => unreachable, // `asked` has answered
     };
 }
 
