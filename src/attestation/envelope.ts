@@ -67,7 +67,6 @@ export async function signPayload(payload: ByteSource, payloadType: string, key:
       yield* payload.pieces();
     },
   };
-  const { signSource }: typeof import("./streamed-signature.ts") = require("./streamed-signature.ts");
   return { keyid, bytes: signSource(key, signed) };
 }
 
