@@ -316,6 +316,9 @@ const report: RunReport = {
   materials: 29,
   products: 1,
   trace: undefined,
+  survivorsKilled: 0,
+  hidden: 0,
+  cutStreams: [],
   record: { path: "out.json", keyid: "ab12", publicKeyPath: undefined },
   warnings: [],
 };
@@ -359,6 +362,18 @@ test("summary: traced, killed, with a key of its own, and a program that would c
   public key   out.json.pub
   verify with  cilock verify out.json -k out.json.pub
 `);
+});
+
+test("summary: what was killed, hidden and cut", () => {
+  const text = summaryText({ ...report, survivorsKilled: 2, hidden: 1, cutStreams: ["stdout", "stderr"] }, { colour: false });
+  expect(text).toContain("killed       2 processes that outlived the command\n");
+  expect(text).toContain("hidden       1 secret value in words and output\n");
+  expect(text).toContain("cut          stdout and stderr, at the capture limit\n");
+  expect(summaryJson({ ...report, survivorsKilled: 2, hidden: 1, cutStreams: ["stdout"] })).toMatchObject({
+    survivorsKilled: 2,
+    redactions: 1,
+    cut: ["stdout"],
+  });
 });
 
 test("summary: colours only when asked for", () => {

@@ -22,6 +22,7 @@ const root = mkdtempSync(join(tmpdir(), "cilock-facts-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let serial = 0;
 
+const isRoot = process.getuid?.() === 0;
 const passphrase = "correct horse battery";
 const pem = { privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } } as const;
 const pair = generateKeyPairSync("ed25519", pem);
@@ -67,6 +68,7 @@ interface Attested {
   [field: string]: unknown;
   leaves?: { path: string; fileDigest: string }[];
   variables?: { [name: string]: string };
+  completeness?: { verdict: string; gaps: { kind: string }[] };
 }
 
 function attested(record: Record, name: string): Attested | undefined {
@@ -122,6 +124,29 @@ test("a working directory that the command removes", () => {
   expect(ran.stderr).toMatch(/warning: not among the recorded files after the command/);
   expect(paths(attested(recordOf(ran), "material"))).toEqual(["in"]);
 });
+
+const unlisted: { name: string; line: string; verdict: string; warnings: number }[] = [
+  { name: "nothing", line: "true", verdict: "complete", warnings: 0 },
+  { name: "a file", line: "true", verdict: "incomplete", warnings: 1 },
+  { name: "a file that the command takes away", line: "rm -f ../w/closed", verdict: "incomplete", warnings: 1 },
+];
+for (const row of unlisted) {
+  test(`what cannot be read for the materials is a gap of the record, told once: ${row.name}`, () => {
+    // A file that others may not read stops us too, unless we are root.
+    const closed = row.name === "nothing" ? ":" : "echo 1 >w/closed; chmod 0 w/closed";
+    const nobody = isRoot ? "setpriv --reuid nobody --regid nogroup --clear-groups --" : "";
+    const prepare = isRoot ? 'chmod 755 ..; cp "$C" c; chown -R nobody .' : 'cp "$C" c';
+    const line = `chmod 755 .; mkdir w; ${closed}; ${prepare}; ${nobody} ./c run -s s -k key.pem -d w --vouch no --trace -- ${row.line}`;
+    const ran = shell(line);
+    const completeness = attested(recordOf(ran), "command-run")?.completeness;
+    expect(completeness?.verdict).toBe(row.verdict);
+    const found = (completeness?.gaps ?? []).filter(gap => gap.kind === "unlisted-files");
+    expect(found).toHaveLength(row.warnings);
+    if (row.warnings > 0)
+      expect(found[0]).toMatchObject({ severity: "gap", count: 1, detail: expect.stringMatching(/: closed$/) });
+    expect(ran.stderr.split("\n").filter(text => text.includes("not among the recorded files"))).toHaveLength(row.warnings);
+  });
+}
 
 test("no file and no git: there is nothing to verify the record by, and that is said", () => {
   const ran = shell(`mkdir w; ${run} -d w -- true`);

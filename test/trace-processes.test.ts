@@ -157,5 +157,6 @@ describe("what outlives the command", () => {
     expect(ran.status).toBe(7);
     expect(() => process.kill(daemon?.pid ?? 0, 0)).toThrow();
     expect(recordOf(ran).commandRun.exitcode).toBe(7);
+    expect(ran.stderr).toMatch(/killed +1 process that outlived the command\n/);
   });
 });

@@ -2,7 +2,7 @@
 import { type GitFacts, readGit } from "../facts/git.ts";
 import { type HostFacts, readHost } from "../facts/host.ts";
 import { realPath } from "../facts/real-path.ts";
-import { type Walk, walk } from "../facts/walk.ts";
+import { pseudoFileSystem, type Unread, type Walk, walk } from "../facts/walk.ts";
 import { escapeBytes } from "../text.ts";
 import { ownPaths, type RunPlan } from "./run-plan.ts";
 
@@ -27,7 +27,7 @@ export function readBefore(plan: RunPlan, environment: Readonly<Record<string, s
   const [git, gitTime] = timed(() => gitFacts(plan, environment, warn));
   const root = realPath(Buffer.from(plan.workingDirectory));
   const [before, materialTime] = timed(() => walkNow(plan, root, undefined));
-  reportUnread(before, "before the command", warn);
+  reportUnread(before.unread, "", warn);
   return {
     directory: escapeBytes(root),
     root,
@@ -40,7 +40,12 @@ export function readBefore(plan: RunPlan, environment: Readonly<Record<string, s
 
 export function readAfter(plan: RunPlan, before: FactsBefore, warn: Warn): { walk: Walk; time: Span } {
   const [after, time] = timed(() => walkNow(plan, before.root, before.walk));
-  reportUnread(after, "after the command", warn);
+  const known = new Set(before.walk.unread.map(({ path }) => path));
+  reportUnread(
+    after.unread.filter(({ path }) => !known.has(path)),
+    " after the command",
+    warn,
+  );
   return { walk: after, time };
 }
 
@@ -69,12 +74,21 @@ function gitFacts(plan: RunPlan, environment: Readonly<Record<string, string | u
 
 const unreadShown = 5;
 
-function reportUnread(found: Walk, when: string, warn: Warn): void {
-  for (const { path, reason } of found.unread.slice(0, unreadShown)) {
-    warn("warning", `not among the recorded files ${when}: ${path} (${reason})`);
+function reportUnread(unread: readonly Unread[], when: string, warn: Warn): void {
+  for (const { path, reason } of unread.slice(0, unreadShown)) {
+    warn("warning", `not among the recorded files${when}: ${path} (${reason})`);
   }
-  const more = found.unread.length - unreadShown;
-  if (more > 0) warn("warning", `not among the recorded files ${when}: ${more} more`);
+  const more = unread.length - unreadShown;
+  if (more > 0) warn("warning", `not among the recorded files${when}: ${more} more`);
+}
+
+/** No file of the build, or no file any more. */
+const notMissing: readonly string[] = [pseudoFileSystem, "ENOENT"];
+
+/** Paths that one of the walks should have listed. */
+export function unlistedPaths(before: Walk, after: Walk): string[] {
+  const unread = [...before.unread, ...after.unread].filter(({ reason }) => !notMissing.includes(reason));
+  return [...new Set(unread.map(({ path }) => path))];
 }
 
 function timed<T>(action: () => T): [T, Span] {

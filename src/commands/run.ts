@@ -2,9 +2,9 @@
 // only when nothing of the build is alive the key is read and the record signed. What not every run needs, and what is
 // needed only after the command, is imported late (in the compiled program that cannot fail).
 
-import { encodeJson } from "../attestation/json.ts";
+import { encodeJson, isJsonObject } from "../attestation/json.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
-import type { Facts, KeyGuard } from "../attestors/attestor.ts";
+import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
 import { productsOf } from "../attestors/product.ts";
 import { ignoredSyscalls } from "../native/abi.gen.ts";
@@ -15,7 +15,7 @@ import type { Observation } from "../trace/observation.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
 import { spoolDirectory } from "./outfile.ts";
-import { type FactsBefore, readAfter, readBefore, type Warn } from "./run-facts.ts";
+import { type FactsBefore, readAfter, readBefore, unlistedPaths, type Warn } from "./run-facts.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import type { SignedRecord } from "./run-record.ts";
@@ -57,6 +57,7 @@ export const runCommand: Command = {
     const before = readBefore(plan, io.environment, warn);
     const observation = await observe(plan, session, before);
     const after = readAfter(plan, before, warn);
+    await addUnlisted(observation, before, after);
     const { attestAll, hasMatchableSubject, signRecord, writeRecord } = await loadRecording();
 
     const keyGuard = options.predicate === "command-run/v0.2" ? session.keyGuard() : undefined;
@@ -71,7 +72,7 @@ export const runCommand: Command = {
     if (options.predicate === "command-run/v0.1" && record.payloadLength > large) {
       warn("note", "the record is large: --predicate command-run/v0.2 writes each path and digest once");
     }
-    await report(plan, io, { facts, attestors: names, record, warnings });
+    await report(plan, io, { facts, attestors: names, record, warnings, hidden: hiddenValues(attestations) });
     return observation.exitCode;
   },
 };
@@ -190,14 +191,37 @@ function gather(
   };
 }
 
+/** What the walks could not read is no fact of the tracer, and the record would say that it is complete. */
+async function addUnlisted({ trace }: Observation, before: FactsBefore, after: ReturnType<typeof readAfter>): Promise<void> {
+  const paths = unlistedPaths(before.walk, after.walk);
+  if (trace === undefined || paths.length === 0) return;
+  const { withGap } = await import("../trace/completeness.ts");
+  trace.completeness = withGap(trace.completeness, "unlisted-files", paths);
+}
+
+function cutStreams({ stdout, stderr }: Observation): string[] {
+  const streams = Object.entries({ stdout, stderr });
+  return streams.filter(([, { bytes, length }]) => bytes.length < length).map(([name]) => name);
+}
+
+/** As the record counts them. */
+function hiddenValues(attestations: readonly Attestation[]): number {
+  for (const { predicate } of attestations) {
+    const { summary } = predicate;
+    if (isJsonObject(summary) && typeof summary.redactions === "number") return summary.redactions;
+  }
+  return 0;
+}
+
 interface ReportInput {
+  hidden: number;
   facts: Facts;
   attestors: readonly string[];
   record: SignedRecord;
   warnings: readonly string[];
 }
 
-async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, warnings }: ReportInput): Promise<void> {
+async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, warnings, hidden }: ReportInput): Promise<void> {
   const { observation } = facts;
   const result: RunReport = {
     step: plan.options.step,
@@ -210,6 +234,9 @@ async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, 
     materials: facts.before.files.length,
     products: productsOf(facts.before, facts.after, observation.startTime).length,
     trace: observation.trace,
+    survivorsKilled: observation.survivorsKilled,
+    hidden,
+    cutStreams: cutStreams(observation),
     record: {
       path: shownPath(plan),
       keyid: record.keyid,

@@ -80,6 +80,8 @@ const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x6e736673, // nsfs
   0x187, // autofs: looking inside would mount
 ]);
+/** Why a directory of such a file system was not read. */
+export const pseudoFileSystem = "pseudo-filesystem";
 /** A file that changes while it is read is read again, at most this often. */
 const readAttempts = 3;
 const chunk = new Uint8Array(1 << 20);
@@ -129,7 +131,7 @@ class Walker {
     try {
       here = fileKey(lstatSync(real, { bigint: true }));
       if (isPseudoFileSystem(real)) {
-        this.#miss(shown.length === 0 ? Buffer.from(".") : shown, "pseudo-filesystem");
+        this.#miss(shown.length === 0 ? Buffer.from(".") : shown, pseudoFileSystem);
         return;
       }
       names = readdirSync(real, { encoding: "buffer" }).sort(Buffer.compare);

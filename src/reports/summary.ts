@@ -16,6 +16,12 @@ export interface RunReport {
   readonly materials: number;
   readonly products: number;
   readonly trace: TraceObservation | undefined;
+  /** Processes that outlived the command and the grace period. */
+  readonly survivorsKilled: number;
+  /** How often a secret value was replaced in the record. */
+  readonly hidden: number;
+  /** Of stdout and stderr those of which the record has only the beginning. */
+  readonly cutStreams: readonly string[];
   readonly record: {
     /** As the person would name it; undefined when it went to stdout. */
     readonly path: string | undefined;
@@ -43,6 +49,11 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
   ];
   if (report.trace !== undefined) rows.push(...traceRows(report.trace, painted));
   rows.push(["materials", count(report.materials, "file")], ["products", count(report.products, "file")]);
+  if (report.survivorsKilled > 0) {
+    rows.push(["killed", painted(`${count(report.survivorsKilled, "process", "es")} that outlived the command`, "doubtful")]);
+  }
+  if (report.hidden > 0) rows.push(["hidden", `${count(report.hidden, "secret value")} in words and output`]);
+  if (report.cutStreams.length > 0) rows.push(["cut", `${report.cutStreams.join(" and ")}, at the capture limit`]);
   const { path, keyid, publicKeyPath } = report.record;
   rows.push(["record", printable(path ?? "on stdout")], ["signed by", keyid]);
   if (publicKeyPath !== undefined) rows.push(["public key", printable(publicKeyPath)]);
@@ -97,6 +108,9 @@ export function summaryJson(report: RunReport): JsonObject {
     undeclaredInputs: trace?.undeclared?.counts,
     endpoints: trace === undefined ? undefined : endpointNames(trace),
     completeness: trace === undefined ? undefined : completenessJson(trace.completeness),
+    survivorsKilled: report.survivorsKilled || undefined,
+    redactions: report.hidden || undefined,
+    cut: report.cutStreams.length === 0 ? undefined : report.cutStreams,
     outfile: record.path,
     keyid: record.keyid,
     publicKey: record.publicKeyPath,
@@ -170,8 +184,8 @@ function listText(names: readonly string[], shown: number): string {
   return printable(names.length > shown ? `${names.length}: ${text}` : text || "none");
 }
 
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+function count(number: number, noun: string, plural = "s"): string {
+  return `${number} ${noun}${number === 1 ? "" : plural}`;
 }
 
 function durationText(ns: bigint): string {

@@ -64,6 +64,15 @@ export class Gaps {
   }
 }
 
+/** For what is found out when the trace is over. Each example counts once. */
+export function withGap(completeness: Completeness, name: GapName, examples: readonly string[]): Completeness {
+  if (examples.length === 0) return completeness;
+  const gaps = new Gaps();
+  for (const example of examples) gaps.report(name, 0, example);
+  const all = [...completeness.gaps, ...gaps.finish(completeness.tracer, () => undefined).gaps];
+  return { ...completeness, verdict: verdictOf(all), gaps: all };
+}
+
 function verdictOf(gaps: readonly Gap[]): Verdict {
   if (gaps.some(gap => gap.severity === "gap")) return "incomplete";
   return gaps.length > 0 ? "complete-with-notes" : "complete";

@@ -63,6 +63,10 @@ export const gapTable = {
     severity: "note",
     sentence: "files on a FUSE or network file system were read: its server decides what each reader gets",
   },
+  "unlisted-files": {
+    severity: "gap",
+    sentence: "files or directories of the working directory could not be read and are not among the materials or products",
+  },
 } as const satisfies Record<string, GapRow>;
 
 export type GapName = keyof typeof gapTable;
