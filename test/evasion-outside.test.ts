@@ -39,12 +39,13 @@ for (const user of users) {
       expect(await server.exited).toBe(0);
     });
 
-    test("a descriptor that is taken from another process (pidfd_getfd): an event", async () => {
+    test("a descriptor that is taken from another process (pidfd_getfd): an event that names the file", async () => {
       using scratch = new Scratch(user);
       const holder = outside(scratch, "hold", secret(scratch));
       const first = (await holder.stdout.getReader().read()).value ?? new Uint8Array();
       const [held] = parseLines(Buffer.from(first));
       const number = held?.see === "answer" ? held.value : -1;
+      const taken = join(scratch.work, "secret");
       const words = ["steal", `${holder.pid}`, `${number}`];
       const child = start(scratch, [tracee("outsider", scratch), ...words], { trace: true });
       const ran = await child.end();
@@ -53,6 +54,8 @@ for (const user of users) {
       expect(lines.some(line => line.see === "event")).toBe(true);
       expect(unseen(record, lines)).toEqual([]);
       expect(inconsistencies(record, child.pid)).toEqual([]);
+      const event = record.processes[0]?.syscallEvents.find(one => one.syscall === "pidfd_getfd");
+      expect(event).toMatchObject({ result: 0, path: taken });
       holder.stdin.end();
       expect(await holder.exited).toBe(0);
     });

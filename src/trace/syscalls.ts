@@ -175,7 +175,8 @@ const rows: Readonly<Record<string, Row>> = {
   kexec_file_load: { as: "kexec_load", arguments: 5 },
   process_vm_readv: { arguments: 6, detail: call => `process ${int(call, 0)}` },
   process_vm_writev: { arguments: 6, detail: call => `process ${int(call, 0)}` },
-  pidfd_getfd: { arguments: 3 },
+  // What it returned is a file that somebody else has opened.
+  pidfd_getfd: { arguments: 3, path: 6 },
   io_uring_setup: { arguments: 2 },
   keyctl: { arguments: 5, detail: call => keyctlOperations[Number(int(call, 0))] ?? `operation ${int(call, 0)}` },
   userfaultfd: { arguments: 1 },
