@@ -1,54 +1,13 @@
 // Real Docker containers, with its default seccomp profile: the places where most builds run. There the kernel refuses us
 // process_vm_readv and pidfd_getfd unless SYS_PTRACE was added, and the tracer must do with /proc.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isRoot } from "./harness.ts";
+import { canStartDocker, Docker } from "./docker.ts";
 import { programsOf, Rootfs, runWords, severalProcesses, staticBusybox } from "./rootfs.ts";
 
-const canRunDocker = isRoot && staticBusybox !== undefined && Bun.which("dockerd") !== null && Bun.which("docker") !== null;
+const canRunDocker = canStartDocker && staticBusybox !== undefined;
 const image = "cilock-test:latest";
-
-/** A daemon of our own, beside one that may run already: with its own directories and no network. */
-class Docker {
-  readonly #directory = mkdtempSync(join(tmpdir(), "cilock-docker-"));
-  readonly #host = `unix://${join(this.#directory, "docker.sock")}`;
-  readonly #daemon;
-
-  constructor() {
-    const at = (name: string) => join(this.#directory, name);
-    this.#daemon = Bun.spawn(
-      [
-        ...["dockerd", "--host", this.#host, "--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid")],
-        ...["--iptables=false", "--ip6tables=false", "--bridge=none"],
-      ],
-      { stdin: "ignore", stdout: "ignore", stderr: Bun.file(at("log")) },
-    );
-  }
-
-  run(words: string[], stdin?: Uint8Array) {
-    const { exitCode, stdout, stderr } = Bun.spawnSync(["docker", "--host", this.#host, ...words], {
-      ...(stdin === undefined ? {} : { stdin }),
-    });
-    return { status: exitCode, stdout, stderr: stderr.toString() };
-  }
-
-  /** Waits until it answers. */
-  async ready(): Promise<void> {
-    while (this.run(["version"]).status !== 0) {
-      if (this.#daemon.exitCode !== null)
-        throw new Error(`dockerd ended: ${await Bun.file(join(this.#directory, "log")).text()}`);
-      await Bun.sleep(100);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#daemon.kill("SIGTERM");
-    await this.#daemon.exited;
-    rmSync(this.#directory, { recursive: true, force: true });
-  }
-}
 
 interface Row {
   name: string;
