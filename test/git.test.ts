@@ -22,6 +22,10 @@ const root = mkdtempSync(join(tmpdir(), "cilock-git-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let serial = 0;
 
+/** Not on every machine. */
+const hasGit = Bun.which("git") !== null;
+const withGit = test.skipIf(!hasGit);
+
 const environment = {
   PATH: process.env.PATH,
   HOME: root,
@@ -69,7 +73,7 @@ function attest(facts: GitFacts | undefined) {
   return gitAttestor.attest({ git: facts, times: { git: [1n, 2n] } } as unknown as Facts);
 }
 
-test("a commit, in the shape that the existing tools write", () => {
+withGit("a commit, in the shape that the existing tools write", () => {
   const directory = repository();
   writeFileSync(join(directory, "a"), "1");
   const hash = commit(directory);
@@ -102,7 +106,7 @@ test("a commit, in the shape that the existing tools write", () => {
   ]);
 });
 
-test("parents, remotes without passwords, refs, annotated tags", () => {
+withGit("parents, remotes without passwords, refs, annotated tags", () => {
   const directory = repository();
   const parent = commit(directory);
   const hash = commit(directory, "second");
@@ -129,7 +133,7 @@ test("parents, remotes without passwords, refs, annotated tags", () => {
   expect(subjects).toContainEqual(["remote:https://example.test/x.git", "sha256"]);
 });
 
-test("status: one word for the index, one for the work tree", () => {
+withGit("status: one word for the index, one for the work tree", () => {
   const directory = repository();
   for (const name of ["changed", "gone", "old"]) writeFileSync(join(directory, name), `${name}\n`.repeat(20));
   commit(directory);
@@ -148,14 +152,14 @@ test("status: one word for the index, one for the work tree", () => {
   });
 });
 
-test("detached: the branch is HEAD", () => {
+withGit("detached: the branch is HEAD", () => {
   const directory = repository();
   commit(directory);
   git(directory, "checkout", "-q", "--detach");
   expect(factsOf(directory).branch).toBe("HEAD");
 });
 
-test("no commit yet: an attestation without subjects, no error", () => {
+withGit("no commit yet: an attestation without subjects, no error", () => {
   const facts = factsOf(repository());
   expect(facts.commit).toBeUndefined();
   expect(facts.branch).toBe("main");
@@ -163,7 +167,7 @@ test("no commit yet: an attestation without subjects, no error", () => {
   expect(attest(facts)?.predicate.commithash).toBe("");
 });
 
-test("a repository in the sha256 format has sha256 commits", () => {
+withGit("a repository in the sha256 format has sha256 commits", () => {
   const directory = join(root, `repository${serial++}`);
   mkdirSync(directory);
   git(directory, "init", "-q", "--object-format=sha256");
@@ -175,7 +179,7 @@ test("no facts, no attestation", () => {
   expect(attest(undefined)).toBeUndefined();
 });
 
-test("reading changes nothing and starts nothing", () => {
+withGit("reading changes nothing and starts nothing", () => {
   // A monitor, a hook and a pager that leave a mark when they are started; an index that `git status` would rewrite.
   const directory = repository();
   writeFileSync(join(directory, "a"), "1");
@@ -199,7 +203,7 @@ test("reading changes nothing and starts nothing", () => {
   expect({ bytes: Bun.hash(readFileSync(index)), names: readdirSync(join(directory, ".git")).sort() }).toEqual(before);
 });
 
-test("the caller's GIT_DIR counts", () => {
+withGit("the caller's GIT_DIR counts", () => {
   const directory = repository();
   const hash = commit(directory);
   const elsewhere = join(root, "elsewhere");
@@ -235,7 +239,7 @@ const none: {
 
 for (const row of none) {
   // Only root can give a repository away.
-  test.skipIf(row.hint !== undefined && process.getuid?.() !== 0)(`none: ${row.name}`, () => {
+  test.skipIf(!hasGit || (row.hint !== undefined && process.getuid?.() !== 0))(`none: ${row.name}`, () => {
     const reading = readGit(row.directory(), { ...environment, ...row.changes }, ["sha256"]);
     if (reading.kind === "facts") throw new Error("there are facts");
     expect(reading.reason).toMatch(row.reason);
@@ -251,7 +255,7 @@ test("a git in a relative part of PATH is not started", () => {
   expect(findInPath("git", directory)).toBe(join(directory, "git"));
 });
 
-test("a broken index is said, and the rest is there", () => {
+withGit("a broken index is said, and the rest is there", () => {
   const directory = repository();
   const hash = commit(directory);
   writeFileSync(join(directory, ".git/index"), "this is no index");

@@ -1,12 +1,15 @@
 // In a terminal: the command has it as in a bare run, Ctrl-C reaches it once, and a shell's job control works through us.
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { commandLine, plainEnvironment, recordOf, run, Scratch, start, tracee, until, users } from "./harness.ts";
 import { differences } from "./inherited.ts";
 
+/** A container may be without. */
+const hasTerminals = existsSync("/dev/ptmx") && existsSync("/dev/pts/ptmx");
+
 for (const user of users) {
   for (const trace of [false, true]) {
-    describe(`as ${user}, ${trace ? "traced" : "untraced"}`, () => {
+    describe.skipIf(!hasTerminals)(`as ${user}, ${trace ? "traced" : "untraced"}`, () => {
       test("the command inherits the terminal", async () => {
         using scratch = new Scratch(user);
         const output = `${scratch.work}/inherited`;

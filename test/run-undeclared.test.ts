@@ -57,7 +57,7 @@ const below = (scratch: Scratch, found: z.infer<typeof inputs>): [string, string
 
 const gitFiles = (found: z.infer<typeof inputs>): number | undefined => found.summary.undeclaredInputs?.git;
 
-describe("in a work tree", () => {
+describe.skipIf(Bun.which("git") === null)("in a work tree", () => {
   test("what is committed, changed, and from nowhere", async () => {
     using scratch = repository({ a: "a", b: "b" });
     writeFileSync(join(scratch.work, "b"), "changed");

@@ -10,6 +10,10 @@ import type { Sources } from "../src/facts/vouchers/sources.ts";
 import { mutated, rounds, seed, seededRandom } from "./seeded.ts";
 import { claimsOf, hashOf, inputOf, judge, Tree, trusting } from "./vouching.ts";
 
+/** Not on every machine. */
+const hasGit = Bun.which("git") !== null;
+const withGit = test.skipIf(!hasGit);
+
 function git(directory: string, ...words: string[]): string {
   const identity = [
     "-c",
@@ -77,7 +81,7 @@ describe("the parser lists what git lists", () => {
     ],
   ];
   for (const [name, hash, prepare] of kinds) {
-    test(name, () => {
+    withGit(name, () => {
       using tree = repository(names, hash);
       symlinkSync("a.c", tree.at("link"));
       git(tree.path, "add", "link");
@@ -101,7 +105,7 @@ describe("the parser lists what git lists", () => {
     expect([...entriesOf(index).keys()]).toEqual([long.slice(0, 4095)]);
   });
 
-  test("only the paths that are asked for", () => {
+  withGit("only the paths that are asked for", () => {
     using tree = repository(names);
     expect([...entriesOf(parseGitIndex(indexOf(tree.path), new Set(["b", "not there"]))).keys()]).toEqual(["b"]);
   });
@@ -204,14 +208,14 @@ describe("what is no index is refused", () => {
     );
   });
 
-  test("a real split index", () => {
+  withGit("a real split index", () => {
     using tree = repository(["a"]);
     git(tree.path, "update-index", "--split-index");
     expect(reasonOf(parseGitIndex(indexOf(tree.path), everything))).toBe("it is a split index");
   });
 });
 
-test("an index without a checksum is read", () => {
+withGit("an index without a checksum is read", () => {
   for (const [length, hash] of [
     [20, "sha1"],
     [32, "sha256"],
@@ -251,7 +255,7 @@ test("what is going to be added has no content, a conflict has several", () => {
   expect(index.kind === "index" && [[...index.conflicts], index.submodules]).toEqual([["c"], ["s"]]);
 });
 
-test("damaged bytes are read or refused, never more", () => {
+withGit("damaged bytes are read or refused, never more", () => {
   using tree = repository(names);
   const random = seededRandom("git index");
   for (const version of ["2", "4"]) {
@@ -273,7 +277,7 @@ function voucherOf(directory: string, sources: Sources = trusting()): GitVoucher
   return new GitVoucher(sources, found);
 }
 
-describe("a repository vouches for the blobs of its index", () => {
+describe.skipIf(!hasGit)("a repository vouches for the blobs of its index", () => {
   for (const hash of ["sha1", "sha256"] as const) {
     test(hash, () => {
       using tree = repository(["a", "sub/b"], hash);
@@ -367,7 +371,7 @@ test("there is no repository where there is none", () => {
 // -------------------------------------------------------------------------------------------------
 // With the rest
 
-test("what the index has, what differs, what it does not know", async () => {
+withGit("what the index has, what differs, what it does not know", async () => {
   using tree = repository(["same", "changed"]);
   tree.write("changed", "since the commit");
   const inputs = ["changed", "new", "same"].map(name => inputOf(name === "new" ? tree.write(name) : tree.at(name)));
@@ -381,7 +385,7 @@ test("what the index has, what differs, what it does not know", async () => {
   expect(found.packages).toEqual([{ kind: "git", by: "git", source, package: tree.path, match: "digest", files: 1 }]);
 });
 
-test("line ends that a filter has changed make the file another one", async () => {
+withGit("line ends that a filter has changed make the file another one", async () => {
   using tree = new Tree();
   git(tree.path, "init", "-q");
   tree.write(".gitattributes", "*.txt text eol=crlf\n");
@@ -391,7 +395,7 @@ test("line ends that a filter has changed make the file another one", async () =
   expect(found.counts).toMatchObject({ git: 0, differs: 1 });
 });
 
-test("a build that adds its own file to the index does not declare it", async () => {
+withGit("a build that adds its own file to the index does not declare it", async () => {
   using tree = repository(["a"]);
   const input = inputOf(tree.write("planted"));
   const build = () => git(tree.path, "add", "planted");
@@ -400,7 +404,7 @@ test("a build that adds its own file to the index does not declare it", async ()
   expect(found.counts).toMatchObject({ git: 1, nobody: 1 });
 });
 
-test("the index of a submodule that the build has written is noted and not believed", async () => {
+withGit("the index of a submodule that the build has written is noted and not believed", async () => {
   using inner = repository(["x"]);
   using tree = repository(["a"]);
   git(tree.path, "submodule", "add", "-q", inner.path, "sub");

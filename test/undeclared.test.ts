@@ -165,7 +165,7 @@ describe("which database is asked", () => {
   });
 });
 
-describe("several say something", () => {
+describe.skipIf(Bun.which("git") === null)("several say something", () => {
   /** vendored in git, named by Cargo.lock with another digest: one of the two is right. */
   async function judged(inIndex: string, inLock: string): Promise<string> {
     using tree = new Tree();
