@@ -24,7 +24,7 @@ const io: CommandIo = {
     try {
       writeAll(1, text);
     } catch (error) {
-      throw new ToolError("output-unwritable", `cannot write to stdout: ${messageOf(error)}`, { cause: error });
+      throw new ToolError("output-unwritable", `cannot write to stdout: ${reasonOf(error)}`, { cause: error });
     }
   },
   stderr(text) {
@@ -52,6 +52,11 @@ function report(error: unknown): number {
   io.stderr(`${toolName}: error: internal error: ${printable(messageOf(error))}\n`);
   io.stderr(`${toolName}: hint: this is a mistake in ${toolName}, not in what you did; please report it with the command line\n`);
   return exitStatus.internal;
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return { ENOSPC: "no space left", EPIPE: "its reader is gone", EBADF: "it is closed" }[code] ?? messageOf(error);
 }
 
 function messageOf(error: unknown): string {

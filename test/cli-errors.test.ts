@@ -97,6 +97,26 @@ const refusals: Refusal[] = [
     error: /unknown attestor sbom/,
     hint: /environment/,
   },
+  { name: "vouching without a trace", args: [...RUN, "--vouch", "full", ...command], status: 2, error: /--vouch needs --trace/ },
+  {
+    name: "strict as a word of its own",
+    args: ["verify", "data.txt", "-k", "public.pem", "--require-complete", "strict"],
+    status: 2,
+    error: /one record at a time, not also strict/,
+    hint: /--require-complete=strict/,
+  },
+  {
+    name: "a record that is none",
+    args: ["verify", "empty.pem", "-k", "public.pem"],
+    status: 125,
+    error: /empty\.pem is not a DSSE envelope/,
+  },
+  {
+    name: "a new key in a directory that is not there",
+    args: ["keygen", "-o", "none/key.pem"],
+    status: 125,
+    error: /cannot write none\/key\.pem: its directory does not exist/,
+  },
   {
     name: "unknown hash",
     args: [...RUN, "--hashes", "md5", ...command],
@@ -146,7 +166,6 @@ const refusals: Refusal[] = [
   { name: "a size above the limit", args: [...RUN, "--capture-limit", "2GiB", ...command], status: 2, error: /more than 512MiB/ },
   { name: "no time", args: [...RUN, "--grace", "soon", ...command], status: 2, error: /--grace soon is not a time/ },
   { name: "too long a time", args: [...RUN, "--grace", "25h", ...command], status: 2, error: /more than 24h/ },
-  { name: "attestors without an action", args: ["attestors"], status: 2, error: /needs an action/ },
   { name: "attestors, unknown action", args: ["attestors", "lits"], status: 2, error: /unknown action lits/ },
   { name: "attestors, unknown format", args: ["attestors", "list", "--format", "xml"], status: 2, error: /--format/ },
   { name: "a message with control characters", args: ["\x1b[31mred"], status: 2, error: /\\x1B\[31mred/ },
@@ -422,6 +441,7 @@ const readable: { name: string; args: string[]; status: number; stdout: RegExp[]
       /git \(default\)/,
     ],
   },
+  { name: "attestors", args: ["attestors"], status: 0, stdout: [/^NAME +TYPE +RUNS/] },
   {
     name: "attestors list --format json",
     args: ["attestors", "list", "--format", "json"],
@@ -448,6 +468,12 @@ for (const row of readable) {
     expect(ran.exitCode).toBe(row.status);
   });
 }
+
+test("a full stdout is an error in words", () => {
+  const ran = Bun.spawnSync(["sh", "-c", 'exec "$0" version >/dev/full', cilock], { cwd: workspace() });
+  expect(ran.stderr.toString()).toBe("cilock: error: cannot write to stdout: no space left\n");
+  expect(ran.exitCode).toBe(125);
+});
 
 test("a reader of our stdout that is gone is an error in words", () => {
   const ran = Bun.spawnSync(["sh", "-c", `{ "$0" --help; echo $? >&2; } | true; sleep 0`, cilock], { cwd: workspace() });

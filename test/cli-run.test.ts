@@ -100,6 +100,16 @@ for (const row of lists) {
   });
 }
 
+test("two passphrases: the file is not looked at, and that is said", () => {
+  const { warnings } = parse({ "signer-file-key-passphrase": "a", "signer-file-key-passphrase-path": "b" });
+  expect(warnings).toEqual([expect.stringMatching(/passphrase-path is not looked at/)]);
+});
+
+test("vouching: nobody is asked without a trace, which may be said", () => {
+  expect(parse({ vouch: "no" }).vouch).toBe("no");
+  expect(parse({ vouch: "full", trace: true }).vouch).toBe("full");
+});
+
 test("hashes: repeated and joined", () => {
   expect(parse({ hashes: ["sha1,sha256", "sha256"] }).hashes).toEqual(["sha1", "sha256"]);
   const all = ["sha256", "sha1", "gitoid:sha256", "gitoid:sha1"];

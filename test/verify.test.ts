@@ -67,6 +67,7 @@ beforeAll(() => {
   writeFileSync(at("key.pem"), privatePem(key), { mode: 0o600 });
   writeFileSync(at("stranger.pub"), generateKey("p256").publicKey.pem);
   writeFileSync(at("app"), "the program\n");
+  writeFileSync(at("twin"), "the program\n");
   writeFileSync(at("lib"), "a library\n");
   writeFileSync(at("other"), "something else\n");
   writeFileSync(at("empty"), "");
@@ -77,6 +78,7 @@ beforeAll(() => {
   write("good.json", record("build", { verdict: "complete", gaps: [] }));
   write("notes.json", record("build", { verdict: "complete-with-notes", gaps: [gaps.note] }));
   write("incomplete.json", record("build", { verdict: "incomplete", gaps: [gaps.gap, gaps.note] }));
+  writeFileSync(at("policy.json"), sealEnvelope(Buffer.from("any"), "text/plain", signer));
   write("untraced.json", record("build", undefined));
   write("hostile.json", record("\u001b[31mbuild\u202e\nok", { verdict: "complete", gaps: [] }));
   write("bad-tree.json", record("build", { verdict: "complete", gaps: [] }, "00".repeat(32)));
@@ -109,6 +111,7 @@ function record(step: string, completeness: JsonObject | undefined, root?: strin
         subjects: [
           { name: "tree:products", digest: { sha256: tree.root } },
           { name: "file:out/app", digest: { sha256: digestInput(at("app")) } },
+          { name: "file:twin", digest: { sha256: digestInput(at("app")) } },
         ],
       },
     ],
@@ -157,6 +160,12 @@ describe("verify: exit status and code", () => {
       5,
       "policy-refused",
     ],
+    ["a signed file that is no statement", ["@policy.json", "-k", "@key.pub"], 0, ""],
+    ["a signed file of another key", ["@policy.json", "-k", "@stranger.pub"], 1, "signature-refused"],
+    ["a signed file has no subjects", ["@policy.json", "-k", "@key.pub", "-f", "@app"], 3, "subject-missing"],
+    ["a signed file has no digests", ["@policy.json", "-k", "@key.pub", "-s", "0".repeat(64)], 3, "subject-missing"],
+    ["a signed file has no step", ["@policy.json", "-k", "@key.pub", "--step", "build"], 5, "policy-refused"],
+    ["a signed file is not complete", ["@policy.json", "-k", "@key.pub", "--require-complete"], 4, "record-incomplete"],
     ["no record", ["-k", "@key.pub"], 2, "usage"],
     ["two records", ["@good.json", "@notes.json", "-k", "@key.pub"], 2, "usage"],
     ["no key", ["@good.json"], 2, "usage"],
@@ -239,7 +248,7 @@ describe("verify: what it says", () => {
       signer: { keyid: "HEX", algorithm: "Ed25519" },
       predicateType: "https://aflock.ai/attestation-collection/v0.1",
       step: "build",
-      subjects: 2,
+      subjects: 3,
       completeness: {
         verdict: "incomplete",
         gaps: [
@@ -254,6 +263,24 @@ describe("verify: what it says", () => {
         { check: "completeness", status: "refused", detail: "incomplete: gap escaped (2), note io-uring (1)" },
       ],
     });
+  });
+
+  test("text: of a signed file that is no statement only who signed it", async () => {
+    const result = await cilock(["verify", at("policy.json"), "-k", at("key.pub")]);
+    expect(normal(result.stdout)).toBe(
+      [
+        "ok       signature     Ed25519 HEX",
+        "-        payload       payload type text/plain is not an in-toto statement",
+        "good     DIR/policy.json",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("of equal subjects the one that is called like the file", async () => {
+    const result = await cilock(["verify", at("good.json"), "-k", at("key.pub"), "-f", at("twin")]);
+    expect(result.stdout).toContain("product/v0.3/file:twin\n");
+    expect((await cilock(["verify", at("good.json"), "-k", at("key.pub"), "-f", at("app")])).stdout).toContain("file:out/app\n");
   });
 
   test("a record cannot speak to the terminal", async () => {
@@ -389,6 +416,7 @@ describe("sign", () => {
     ["no such file", ["-f", "@absent", "-o", "@x.json", "-k", "@key.pem"], 125, "input-unreadable"],
     ["the public half", ["-f", "@app", "-o", "@x.json", "-k", "@key.pub"], 125, "key-unsupported"],
     ["a directory as outfile", ["-f", "@app", "-o", "@folder", "-k", "@key.pem"], 125, "outfile-unwritable"],
+    ["to write over what is signed", ["-f", "@app", "-o", "@app", "-k", "@key.pem"], 2, "usage"],
     ["an outfile in no directory", ["-f", "@app", "-o", "@absent/x.json", "-k", "@key.pem"], 125, "outfile-unwritable"],
   ];
   test.each(rows)("refuses %s, and writes nothing", async (_, words, status, code) => {

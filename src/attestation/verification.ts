@@ -3,7 +3,7 @@
 // refusal decides the exit status.
 import type { ErrorCode } from "../errors.ts";
 import { type Collection, collectionTypes, parseCollection } from "./collection.ts";
-import { type Envelope, findSignature } from "./envelope.ts";
+import { type Envelope, findSignature, inTotoPayloadType } from "./envelope.ts";
 import { describeAlgorithm } from "./key-algorithm.ts";
 import type { PublicKey } from "./keys.ts";
 import { type RecordCompleteness, readCompleteness } from "./record-completeness.ts";
@@ -23,7 +23,7 @@ export interface Question {
 }
 
 export interface Check {
-  name: "signature" | "step" | "tree" | "artifact" | "completeness";
+  name: "signature" | "payload" | "step" | "tree" | "artifact" | "completeness";
   /** `noted`: nobody asked, or there is nothing to check. */
   status: "passed" | "refused" | "noted";
   /** One line, without control of what it quotes. */
@@ -48,6 +48,11 @@ export function verifyRecord(question: Question): Report {
   const signature = checkSignature(envelope, publicKey);
   if (signature.status === "refused") {
     return { verdict: "refused", checks: [signature], signer, payloadType: envelope.payloadType };
+  }
+  if (envelope.payloadType !== inTotoPayloadType) {
+    const checks = [signature, ...checkOtherPayload(question)];
+    const verdict = checks.some(check => check.status === "refused") ? "refused" : "good";
+    return { verdict, checks, signer, payloadType: envelope.payloadType };
   }
   const statement = parseStatement(envelope.payload);
   const isCollection = collectionTypes.includes(statement.predicateType);
@@ -87,6 +92,18 @@ function checkSignature(envelope: Envelope, key: PublicKey): Check {
   return refuse(`no signature of ${signer} over this payload${hint}`);
 }
 
+/** Any file can be signed. Of one that is no statement there is nothing to ask but who signed it. */
+function checkOtherPayload({ envelope, artifacts, step, requireComplete }: Question): Check[] {
+  const detail = `payload type ${envelope.payloadType} is not an in-toto statement`;
+  const refuse = (name: Check["name"], code: ErrorCode): Check => ({ name, status: "refused", detail, code });
+  const checks: Check[] = [
+    ...(step === undefined ? [] : [refuse("step", "policy-refused")]),
+    ...artifacts.map(() => refuse("artifact", "subject-missing")),
+    ...(requireComplete === "no" ? [] : [refuse("completeness", "record-incomplete")]),
+  ];
+  return checks.length > 0 ? checks : [{ name: "payload", status: "noted", detail }];
+}
+
 function checkStep(collection: Collection | undefined, predicateType: string, wanted: string | undefined): Check {
   const name = "step";
   const refuse = (detail: string): Check => ({ name, status: "refused", detail, code: "policy-refused" });
@@ -113,7 +130,10 @@ function reportTree(tree: RecordTree): Check {
 function checkArtifact(artifact: Question["artifacts"][number], statement: Statement, trees: readonly RecordTree[]): Check {
   const name = "artifact";
   const label = artifact.kind === "file" ? `${artifact.name} (sha256:${artifact.sha256})` : `sha256:${artifact.sha256}`;
-  const subject = statement.subjects.find(({ digest }) => digest.sha256 === artifact.sha256);
+  const subjects = statement.subjects.filter(({ digest }) => digest.sha256 === artifact.sha256);
+  // Equal files are several subjects: the one that is called like the file is what was meant.
+  const file = artifact.kind === "file" ? artifact.name.slice(artifact.name.lastIndexOf("/") + 1) : undefined;
+  const subject = subjects.find(({ name }) => file !== undefined && lastPart(name) === file) ?? subjects[0];
   if (subject !== undefined) return { name, status: "passed", detail: `${label} is the subject ${subject.name}` };
   // A leaf counts only under a root that the leaves have and that is a subject itself.
   const leafOf = (role: RecordTree["role"]) =>
@@ -131,6 +151,11 @@ function checkArtifact(artifact: Question["artifacts"][number], statement: State
     detail: `${label} is no subject and no product of this record${remark}`,
     code: "subject-missing",
   };
+}
+
+/** Of `TYPE/file:PATH`. */
+function lastPart(subject: string): string {
+  return subject.slice(Math.max(subject.lastIndexOf("/"), subject.lastIndexOf("file:") + "file:".length - 1) + 1);
 }
 
 function checkCompleteness(completeness: RecordCompleteness | undefined, required: Question["requireComplete"]): Check {

@@ -8,19 +8,13 @@ const optionsSchema = z.object({ format: z.enum(["table", "json"]).default("tabl
 
 export const attestorsCommand: Command = {
   name: "attestors",
-  usage: ["attestors list [--format table|json]"],
+  usage: ["attestors [list] [--format table|json]"],
   options: [{ long: "format", kind: "string", value: "FORMAT", help: "table or json (default table)" }],
   example: "  cilock attestors list --format json",
   async run(parsed, positionals, io) {
-    const [action, ...others] = positionals;
+    const [action = "list", ...others] = positionals;
     if (action !== "list" || others.length > 0) {
-      throw new ToolError(
-        "usage",
-        action === undefined ? "attestors needs an action" : `unknown action ${positionals.join(" ")}`,
-        {
-          hint: "cilock attestors list",
-        },
-      );
+      throw new ToolError("usage", `unknown action ${positionals.join(" ")}`, { hint: "cilock attestors list" });
     }
     const options = optionsSchema.safeParse(parsed);
     if (!options.success) throw new ToolError("usage", "--format is table or json");

@@ -20,6 +20,16 @@ export function readInput(path: string, { bytesMax, code }: InputLimits): Uint8A
   return Buffer.concat(chunks, length);
 }
 
+/** `read` is of what came from `path`: what is wrong with it is said of that file. */
+export function about<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ToolError) || error.code !== "input-malformed") throw error;
+    throw new ToolError(error.code, `${path} is ${error.message}`, { cause: error });
+  }
+}
+
 /** SHA-256 of a file of any size, in hexadecimal. */
 export function digestInput(path: string): string {
   const hash = createHash("sha256");

@@ -6,6 +6,7 @@ import { type GeneratedKeyType, generateKey, isGeneratedKeyType, privatePem } fr
 import { ToolError } from "../errors.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
+import { unwritableBecause } from "./outfile.ts";
 
 export const keygenCommand: Command = {
   name: "keygen",
@@ -66,7 +67,7 @@ function writeNew(path: string, text: string, mode: number): void {
     descriptor = openSync(path, "wx", mode);
   } catch (error) {
     const word = error instanceof Error && "code" in error ? String(error.code) : "";
-    throw word === "EEXIST" ? taken(path) : new ToolError("outfile-unwritable", `cannot write ${path}: ${word}`);
+    throw word === "EEXIST" ? taken(path) : unwritableBecause(path, error);
   }
   try {
     writeSync(descriptor, text);

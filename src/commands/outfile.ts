@@ -158,6 +158,9 @@ export function attempt<T>(path: string, action: () => T): T {
   }
 }
 
+/** In words what the system says about a file that was to be written. */
+export const unwritableBecause = (path: string, error: unknown): ToolError => unwritable(path, sentenceOf(error));
+
 function unwritable(path: string, reason: string): ToolError {
   return new ToolError("outfile-unwritable", `cannot write ${path}: ${reason}`, { hint: "name another file with --outfile" });
 }

@@ -167,7 +167,7 @@ const schema = z.object({
   "capture-limit": z.string().default("64MiB").transform(parseSize),
   json: flag,
   "allow-io-uring": flag,
-  vouch: z.enum(["no", "quick", "full"], { error: "is no, quick or full" }).default("quick"),
+  vouch: z.enum(["no", "quick", "full"], { error: "is no, quick or full" }).optional(),
   "env-add-sensitive-key": list,
   "env-allow-sensitive-key": list,
   "env-disable-default-sensitive-vars": flag,
@@ -185,6 +185,7 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
   if (command.length === 0) throw usage("no command to run", "put it after --: cilock run --step build -k key.pem -- make");
   if (command[0] === "") throw usage("the command is an empty word");
   if (values.json && values.outfile === "-") throw usage("--json and --outfile - both want stdout");
+  if (!values.trace && values.vouch !== undefined && values.vouch !== "no") throw usage("--vouch needs --trace");
   const { attestations, warnings } = chosenAttestations(values.attestations ?? [...defaultAttestations]);
   return {
     step: values.step,
@@ -200,15 +201,20 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     captureLimit: values["capture-limit"],
     json: values.json,
     allowIoUring: values["allow-io-uring"],
-    vouch: values.vouch,
+    vouch: values.vouch ?? "quick",
     variables: {
       add: values["env-add-sensitive-key"] ?? [],
       allow: values["env-allow-sensitive-key"] ?? [],
       disableDefaults: values["env-disable-default-sensitive-vars"],
       remove: values["env-filter-sensitive-vars"],
     },
-    warnings,
+    warnings: [...warnings, ...signerWarnings(values)],
   };
+}
+
+function signerWarnings(values: z.infer<typeof schema>): string[] {
+  const both = values["signer-file-key-passphrase"] !== undefined && values["signer-file-key-passphrase-path"] !== undefined;
+  return both ? ["--signer-file-key-passphrase is given, so --signer-file-key-passphrase-path is not looked at"] : [];
 }
 
 function chosenSigner(values: z.infer<typeof schema>): SignerChoice {

@@ -10,7 +10,7 @@ import { parseStatement } from "../attestation/statement.ts";
 import { ToolError } from "../errors.ts";
 import { type ShownRecord, showJson, showText } from "../reports/show.ts";
 import type { Command } from "./command.ts";
-import { readInput } from "./input.ts";
+import { about, readInput } from "./input.ts";
 
 export const showCommand: Command = {
   name: "show",
@@ -60,9 +60,9 @@ function usage(message: string): ToolError {
 }
 
 function readRecord(name: string, publicKey: string | undefined): ShownRecord {
-  const envelope = parseEnvelope(readInput(name, { bytesMax: envelopeBytesMax, code: "input-unreadable" }));
+  const envelope = about(name, () => parseEnvelope(readInput(name, { bytesMax: envelopeBytesMax, code: "input-unreadable" })));
   const signedBy = publicKey === undefined ? undefined : checkedSigner(name, envelope, publicKey);
-  const statement = parseStatement(envelope.payload);
+  const statement = about(name, () => parseStatement(envelope.payload));
   const collection = collectionTypes.includes(statement.predicateType) ? parseCollection(statement.predicate) : undefined;
   return {
     name,

@@ -8,7 +8,7 @@ import { ToolError } from "../errors.ts";
 import { verifyJson } from "../reports/verify-json.ts";
 import { verifyText } from "../reports/verify-text.ts";
 import type { Command, ParsedOptions } from "./command.ts";
-import { digestInput, readInput } from "./input.ts";
+import { about, digestInput, readInput } from "./input.ts";
 
 export const verifyCommand: Command = {
   name: "verify",
@@ -34,19 +34,20 @@ export const verifyCommand: Command = {
   async run(parsed, positionals, io) {
     const options = parseOptions(parsed);
     const record = onlyRecord(positionals);
-    const report = verifyRecord({
+    const question: Question = {
       publicKey: loadPublicKey(
         readInput(options.publickey, { bytesMax: keyBytesMax, code: "key-unreadable" }),
         options.publickey,
       ),
-      envelope: parseEnvelope(readInput(record, { bytesMax: envelopeBytesMax, code: "input-unreadable" })),
+      envelope: about(record, () => parseEnvelope(readInput(record, { bytesMax: envelopeBytesMax, code: "input-unreadable" }))),
       artifacts: [
         ...options.artifactfile.map(name => ({ kind: "file" as const, name, sha256: digestInput(name) })),
         ...options.subjects.map(sha256 => ({ kind: "digest" as const, name: sha256, sha256 })),
       ],
       step: options.step,
       requireComplete: options["require-complete"],
-    });
+    };
+    const report = about(record, () => verifyRecord(question));
     const refusal = refusalOf(report, record);
     const status = refusal?.exitStatus ?? 0;
     if (options.format === "json") await io.stdout(`${Buffer.from(encodeJson(verifyJson(report, record, status))).toString()}\n`);
@@ -85,7 +86,10 @@ function onlyRecord(positionals: readonly string[]): string {
   const [record, ...others] = positionals;
   if (record !== undefined && others.length === 0) return record;
   const message = record === undefined ? "no record to verify" : `one record at a time, not also ${others.join(" ")}`;
-  throw new ToolError("usage", message, { hint: "cilock verify RECORD -k pub.pem; name artifacts with -f" });
+  const hint = others.includes("strict")
+    ? "write --require-complete=strict, with the sign"
+    : "cilock verify RECORD -k pub.pem; name artifacts with -f";
+  throw new ToolError("usage", message, { hint });
 }
 
 /** The first refused check, as the error that the exit status comes from. */
