@@ -1,11 +1,13 @@
 // After a traced build: what class its files have, and who vouches for what it took from outside.
-import { type DigestAnswer, type DigestOrder, findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
+import type { DigestAnswer, DigestOrder } from "../facts/compared-contents.ts";
+import { findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
 import { compileGlobs } from "../glob.ts";
 import { escapeBytes } from "../text.ts";
 import { cachePatterns, cachePatternsOf } from "../trace/cache-patterns.ts";
 import { classify, classTotals } from "../trace/classes.ts";
-import { Digester } from "../trace/digester.ts";
-import type { TraceFiles, TraceObservation } from "../trace/observation.ts";
+import type { Digester } from "../trace/digester.ts";
+import type { TraceObservation } from "../trace/observation.ts";
+import type { Trace } from "../trace/trace.ts";
 
 export interface InputOptions {
   /** Absolute, escaped. */
@@ -20,19 +22,17 @@ export interface InputOptions {
 
 export { type InputsBefore, readInputsBefore };
 
-/** Adds to the observation what can be said of its files as a whole. */
-export async function judgeFiles(trace: TraceObservation, files: TraceFiles, options: InputOptions): Promise<void> {
+/** Adds to the observation what can be said of its files as a whole. The trace's digest threads are still there. */
+export async function judgeFiles(observed: TraceObservation, trace: Trace, options: InputOptions): Promise<void> {
+  const { files, digester } = trace;
   const variables = variablesOf(options.environment);
   const isCache = compileGlobs([...cachePatterns, ...cachePatternsOf(variables)]);
-  Object.assign(trace.totals, classTotals(classify(files, { workingDirectory: options.workingDirectory, isCache })));
+  Object.assign(observed.totals, classTotals(classify(files, { workingDirectory: options.workingDirectory, isCache })));
   if (options.before === undefined) return;
-  using digester = new Digester({ hashes: ["sha256"] });
-  // Threads take a while to start: they do it while the databases are read.
-  digester.digest({ descriptor: -1, path: Buffer.from("/"), device: 0n, inode: 0n }, { bytes: 0, remote: false }, () => {});
-  trace.undeclared = await findUndeclared(files, {
+  observed.undeclared = await findUndeclared(files, {
     before: options.before,
-    roots: ["/", ...trace.processes.flatMap(({ root }) => root ?? [])],
-    processes: options.compareAll ? Number.POSITIVE_INFINITY : trace.processes.length,
+    roots: ["/", ...observed.processes.flatMap(({ root }) => root ?? [])],
+    processes: options.compareAll ? Number.POSITIVE_INFINITY : observed.processes.length,
     digest: orders => digestFiles(digester, orders),
     goModuleCache: variables.get("GOMODCACHE"),
     npmCache: npmCacheOf(variables),

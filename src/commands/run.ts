@@ -106,7 +106,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   const { options } = plan;
   const inputs = options.trace ? await import("./run-inputs.ts") : undefined;
   const inputsBefore = options.vouch !== "no" ? inputs?.readInputsBefore(before.root) : undefined;
-  const trace = options.trace ? await createTrace(options, session, before) : undefined;
+  using trace = options.trace ? await createTrace(options, session, before) : undefined;
   session.start({
     trace: options.trace,
     argvIndex: plan.argvIndex,
@@ -125,7 +125,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   const traced = await trace?.finish(outcome);
   if (inputs && trace && traced) {
     const compareAll = options.vouch === "full";
-    await inputs.judgeFiles(traced, trace.files, {
+    await inputs.judgeFiles(traced, trace, {
       workingDirectory: before.directory,
       environment,
       before: inputsBefore,
@@ -158,6 +158,7 @@ async function createTrace(options: RunOptions, session: Session, before: FactsB
     ignoredSyscalls,
     frontEndPid: process.pid,
     keepEnvironments: options.attestations.includes("environment"),
+    keepThreads: true,
   });
 }
 

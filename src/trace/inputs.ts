@@ -8,10 +8,9 @@ import { isPseudo, isRegular, isRemote } from "./file-types.ts";
 import type { InputFile } from "./observation.ts";
 import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 
-interface Read {
-  content: Content;
-  file: FileIdentity;
-  timeNs: bigint;
+/** What is kept of an open: inputs of a large build are a hundred thousand. */
+interface Read extends Pick<InputFile, "state" | "settled" | "remote"> {
+  readonly content: Content;
 }
 
 /** Contents of one path. The first ones are listed: a path with more is being rewritten by somebody outside. */
@@ -47,7 +46,7 @@ export class Inputs {
     const isListed = Array.isArray(known) ? known.some(read => read.content === content) : known?.content === content;
     // Asked at every open: nearly all are of a content that stands here already.
     if (isListed || !isRegular(file) || isPseudo(file) || content.reason === "path-only" || this.#isMade(file)) return;
-    this.#add(path, { content, file, timeNs });
+    this.#add(path, readOf(content, file, timeNs));
   }
 
   #isMade(file: FileIdentity): boolean {
@@ -65,7 +64,7 @@ export class Inputs {
   /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
   takeList(): InputFile[] {
     for (const { path, file, writer, timeNs } of this.#readAndWritten) {
-      if (writer.left !== undefined) this.#add(path, { content: writer.left, file, timeNs });
+      if (writer.left !== undefined) this.#add(path, readOf(writer.left, file, timeNs));
     }
     const paths = [...this.#reads.keys()].sort();
     return paths.flatMap(path => {
@@ -81,13 +80,12 @@ export class Inputs {
   }
 }
 
-function inputFile(path: string, { content, file, timeNs }: Read): InputFile {
+function readOf(content: Content, file: FileIdentity, timeNs: bigint): Read {
   const { device, inode, size, mtimeNs, ctimeNs } = file;
-  return {
-    path,
-    digests: content.digests,
-    state: { device, inode, size, mtimeNs, ctimeNs },
-    settled: timeNs - ctimeNs > settledAfterNs,
-    remote: isRemote(file),
-  };
+  const state = { device, inode, size, mtimeNs, ctimeNs };
+  return { content, state, settled: timeNs - ctimeNs > settledAfterNs, remote: isRemote(file) };
+}
+
+function inputFile(path: string, { content, state, settled, remote }: Read): InputFile {
+  return { path, digests: content.digests, state, settled, remote };
 }

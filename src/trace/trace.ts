@@ -30,6 +30,8 @@ export interface TraceOptions {
   keepEnvironments?: boolean;
   /** The tracer need not watch what goes out through this socket any more. */
   onUnderstood?: (inode: bigint) => void;
+  /** The digest threads outlive `finish`, since they have more to do: whoever wants that disposes of the trace. */
+  keepThreads?: boolean;
   /** For tests. */
   limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number };
 }
@@ -118,7 +120,11 @@ export class Trace {
     return this.#traceFiles;
   }
 
-  /** Ends the digest threads; `finish` has done it. For a run that ends in an error. */
+  get digester(): Digester {
+    return this.#digester;
+  }
+
+  /** Ends the digest threads; without `keepThreads` `finish` has done it. */
   [Symbol.dispose](): void {
     this.#digester[Symbol.dispose]();
   }
@@ -128,7 +134,7 @@ export class Trace {
     try {
       await this.#files.finish();
     } finally {
-      this.#digester[Symbol.dispose]();
+      if (!this.#options.keepThreads) this.#digester[Symbol.dispose]();
     }
     this.#network.finish();
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);

@@ -28,7 +28,7 @@ export type GitIndex =
 /** Of an index that is read. Linux has 8 MB. */
 export const indexBytesMax = 256 << 20;
 /** Names of version 4 share what they begin with: a small file can stand for long ones. */
-const namesBytesMax = 1 << 30;
+const namesBytesMax = 256 << 20;
 const nameBytesMax = 4096;
 const submodulesMax = 10_000;
 
