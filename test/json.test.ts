@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import {
   depthMax,
   encodeJson,
+  JsonEncoded,
   JsonError,
   JsonItems,
   type JsonValue,
@@ -281,6 +282,11 @@ describe("in pieces", () => {
   const long = "x☃".repeat(3 << 20);
   const rows: [string, JsonValue, string][] = [
     ["items", { a: new JsonItems(() => [1, new JsonItems(() => []), { b: 2n }]) }, '{"a":[1,[],{"b":2}]}'],
+    [
+      "what is written already",
+      [new JsonEncoded(Buffer.from('{"☃":[1]}')), new Map([["a", new JsonEncoded(Buffer.from("2"))]])],
+      '[{"☃":[1]},{"a":2}]',
+    ],
     [
       "one object in many maps",
       [1, 2].map(() => new Map([["k", shared]])),

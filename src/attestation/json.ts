@@ -2,7 +2,7 @@
 // signed as bytes, so what is ambiguous (fractions, lone surrogates, a key that occurs twice) is refused, not repaired.
 
 /** Integers that may be beyond 2^53 are bigint. A Map keeps the order and the names of keys that come from outside (`7`, `__proto__`). */
-export type JsonValue = null | boolean | number | bigint | string | JsonArray | JsonObject | JsonMap | JsonItems;
+export type JsonValue = null | boolean | number | bigint | string | JsonArray | JsonObject | JsonMap | JsonItems | JsonEncoded;
 export type JsonArray = readonly JsonValue[];
 export interface JsonObject {
   [key: string]: JsonValue;
@@ -19,6 +19,11 @@ export const depthMax = 1000;
 
 export class JsonError extends Error {
   override readonly name = "JsonError";
+}
+
+/** What has been written already: goes out as it is. */
+export class JsonEncoded {
+  constructor(readonly bytes: Uint8Array) {}
 }
 
 const encoder = new TextEncoder();
@@ -48,6 +53,9 @@ export function jsonLength(value: JsonValue): number {
   return length;
 }
 
+/** Of the last writer that came to its end, for the next one: most of what is written is small, and a buffer is not. */
+let spareBuffer: Uint8Array | undefined;
+
 /**
  * Text gathers in a string, then becomes bytes in `#buffer`, which goes out when it is full.
  *
@@ -57,7 +65,7 @@ export function jsonLength(value: JsonValue): number {
  */
 class Writer {
   readonly #write: (piece: Uint8Array) => void;
-  readonly #buffer = new Uint8Array(4 * pieceLength);
+  readonly #buffer: Uint8Array;
   #filled = 0;
   #text = "";
   readonly #keys = new Map<string, Uint8Array>();
@@ -65,12 +73,15 @@ class Writer {
 
   constructor(write: (piece: Uint8Array) => void) {
     this.#write = write;
+    this.#buffer = spareBuffer ?? new Uint8Array(4 * pieceLength);
+    spareBuffer = undefined;
   }
 
   value(value: JsonValue, depth: number): void {
     if (depth > depthMax) throw new JsonError(`nested deeper than ${depthMax}`);
     if (value === null || typeof value !== "object") this.#put(scalarText(value));
     else if (value instanceof JsonItems) this.#array(value.items(), depth);
+    else if (value instanceof JsonEncoded) this.#bytes(value.bytes);
     else if (isArray(value)) this.#array(value, depth);
     else if (isMap(value)) this.#map(value, depth);
     else this.#object(value, depth);
@@ -79,6 +90,7 @@ class Writer {
   end(): void {
     this.#encode();
     this.#flush();
+    spareBuffer = this.#buffer;
   }
 
   #put(text: string): void {
@@ -205,9 +217,8 @@ function isArray(value: JsonArray | JsonObject | JsonMap): value is JsonArray {
 
 /** Whether it is an object with keys: no array, not null. */
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
-  return (
-    typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Map || value instanceof JsonItems)
-  );
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return !(value instanceof Map || value instanceof JsonItems || value instanceof JsonEncoded);
 }
 
 function isMap(value: JsonObject | JsonMap): value is JsonMap {

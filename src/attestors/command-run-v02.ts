@@ -6,7 +6,7 @@
 // `_meta` comes first and says at which bytes the other sections stand, so that a reader can go to one of them. A number is
 // a place in a table, in order of first use; -1 is absent. What is ours (all behind `stderr`, and in a process behind
 // `exitcode`) is ignored by readers that do not know it. docs/command-run-v02.md has the rules.
-import { JsonItems, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
+import { encodeJson, JsonEncoded, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
 import { formatTime } from "../time.ts";
 import type { DigestSet, EarlierImage, Observation, ProcessObservation } from "../trace/observation.ts";
 import type { Attestor, AttestorOptions, KeyGuard } from "./attestor.ts";
@@ -53,9 +53,9 @@ export function commandRunV02Predicate(observation: Observation, options: Attest
   const redactions = texts.redactions + stdout.redactions + stderr.redactions;
 
   const tables = new Tables();
-  const processes = new JsonItems(() => eachProcess(trace?.processes ?? [], texts, tables));
-  // The tables stand before the processes that fill them, and `_meta` before both: so the processes are made twice.
-  const processesLength = jsonLength(processes);
+  // The tables stand before the processes that fill them, and `_meta` before both. So the processes are written first and
+  // kept as bytes: 40 for each file that one of them opened, where as objects they are 200.
+  const processes = (trace?.processes ?? []).map(process => new JsonEncoded(encodeJson(processJson(process, texts, tables))));
   const { digests, paths, comms, cmdlines, argvs, environments } = tables;
   const isTraced = trace !== undefined;
   const sections = omitUndefined({
@@ -95,7 +95,7 @@ export function commandRunV02Predicate(observation: Observation, options: Attest
       cacheArtifacts: cacheArtifacts || undefined,
     }),
   });
-  return { _meta: { ...meta, sections: ranges(meta, sections, processesLength) }, ...sections };
+  return { _meta: { ...meta, sections: ranges(meta, sections) }, ...sections };
 }
 
 function nonEmpty(list: readonly JsonValue[]): readonly JsonValue[] | undefined {
@@ -106,11 +106,8 @@ function nonEmpty(list: readonly JsonValue[]): readonly JsonValue[] | undefined 
  * First and last byte of each section, counted from the predicate's brace. They stand in `_meta`, whose length moves all of
  * them: a longer number makes a longer `_meta`, so this is repeated until nothing moves.
  */
-function ranges(meta: JsonObject, sections: JsonObject, processesLength: number): JsonObject {
-  const lengths = Object.entries(sections).map(([name, value]): [string, number] => [
-    name,
-    name === "processes" ? processesLength : jsonLength(value),
-  ]);
+function ranges(meta: JsonObject, sections: JsonObject): JsonObject {
+  const lengths = Object.entries(sections).map(([name, value]): [string, number] => [name, jsonLength(value)]);
   for (let metaLength = 0; ; ) {
     let at = '{"_meta":'.length + metaLength;
     const found: JsonObject = {};
@@ -180,10 +177,6 @@ class Tables {
 // ---------------------------------------------------------------------------------------------
 // Processes
 
-function* eachProcess(processes: readonly ProcessObservation[], texts: Texts, tables: Tables): Generator<JsonObject> {
-  for (const process of processes) yield processJson(process, texts, tables);
-}
-
 function processJson(process: ProcessObservation, texts: Texts, tables: Tables): JsonObject {
   const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
   const variables = texts.variables(process.environment);
@@ -218,8 +211,15 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
   });
 }
 
+/** Nearly all of a large record: only numbers, so it is written here, in a quarter of the time. */
 function filesJson(files: ReadonlyMap<string, DigestSet>, tables: Tables): JsonValue | undefined {
-  return listJson(sorted(files), ([path, digests]) => ({ pathId: tables.path(path), digestId: tables.digest(digests) }));
+  if (files.size === 0) return undefined;
+  let text = "";
+  for (const path of [...files.keys()].sort()) {
+    const digests = files.get(path);
+    text += `${text === "" ? "[" : ","}{"pathId":${tables.path(path)},"digestId":${tables.digest(digests)}}`;
+  }
+  return new JsonEncoded(Buffer.from(`${text}]`));
 }
 
 function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts, tables: Tables): JsonObject {
