@@ -22,12 +22,23 @@ export function leafHash(fileDigest: string): string {
 
 /** Root of the tree over these files, and its number of leaves. Order and repetition do not matter. */
 export function treeRoot(fileDigests: Iterable<string>): { root: string; size: number } {
+  const { root, leafHashes } = treeOver(fileDigests);
+  return { root, size: leafHashes.size };
+}
+
+/** With what a leaf names as `leafHash`, by file digest in lower case. */
+export function treeOver(fileDigests: Iterable<string>): { root: string; leafHashes: ReadonlyMap<string, string> } {
   const distinct = [...new Set(Array.from(fileDigests, digest => digest.toLowerCase()))].sort();
-  let level = distinct.map(digest => prefixedHash(leafPrefix, hashOfLeaf(digest)));
+  const leafHashes = new Map<string, string>();
+  let level = distinct.map(digest => {
+    const leaf = hashOfLeaf(digest);
+    leafHashes.set(digest, leaf.toString("hex"));
+    return prefixedHash(leafPrefix, leaf);
+  });
   // Joining neighbours and carrying an odd last one upwards unchanged gives the tree of RFC 6962: each left subtree is
   // then full, and as large as a power of two allows.
   while (level.length > 1) level = parents(level);
-  return { root: (level[0] ?? sha256(new Uint8Array(0))).toString("hex"), size: distinct.length };
+  return { root: (level[0] ?? sha256(new Uint8Array(0))).toString("hex"), leafHashes };
 }
 
 function parents(level: readonly Buffer[]): Buffer[] {

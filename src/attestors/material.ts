@@ -1,6 +1,6 @@
 // The material attestor, v0.3: every file that was there before the command.
 import type { Attestor } from "./attestor.ts";
-import { leafJson, leavesOf, treeOf } from "./tree-attestation.ts";
+import { fileTree, leafJson } from "./tree-attestation.ts";
 
 export const materialAttestor: Attestor = {
   name: "material",
@@ -9,14 +9,13 @@ export const materialAttestor: Attestor = {
   alwaysRuns: true,
   runsByDefault: true,
   attest(facts) {
-    const leaves = leavesOf(facts.before.files);
-    const { root, fields } = treeOf(leaves);
+    const tree = fileTree(facts.before.files);
     const [startTime, endTime] = facts.times.material;
     return {
       type: this.type,
       // `leaves` also when empty: its absence would say "not recorded", not "none".
-      predicate: { ...fields, leaves: leafJson(leaves) },
-      subjects: [{ name: "tree:materials", digest: { sha256: root } }],
+      predicate: { ...tree.fields, leaves: leafJson(tree) },
+      subjects: [{ name: "tree:materials", digest: { sha256: tree.root } }],
       startTime,
       endTime,
     };

@@ -1,7 +1,7 @@
 // The product attestor, v0.3: every file that the command left new, changed, or written again with the same content.
 import type { Walk, WalkedFile } from "../facts/walk.ts";
 import type { Attestor, Subject } from "./attestor.ts";
-import { leafJson, leavesOf, treeOf } from "./tree-attestation.ts";
+import { fileTree, leafJson } from "./tree-attestation.ts";
 
 /** Beyond this the tree's root and the leaves speak for the files. */
 export const fileSubjectsMax = 1000;
@@ -36,13 +36,12 @@ export const productAttestor: Attestor = {
   runsByDefault: true,
   attest(facts) {
     const products = productsOf(facts.before, facts.after, facts.observation.startTime);
-    const leaves = leavesOf(products);
-    const { root, fields } = treeOf(leaves);
+    const tree = fileTree(products);
     const [startTime, endTime] = facts.times.product;
     return {
       type: this.type,
-      predicate: leaves.length === 0 ? fields : { ...fields, leaves: leafJson(leaves, productKind) },
-      subjects: [{ name: "tree:products", digest: { sha256: root } }, ...fileSubjects(products)],
+      predicate: products.length === 0 ? tree.fields : { ...tree.fields, leaves: leafJson(tree, productKind) },
+      subjects: [{ name: "tree:products", digest: { sha256: tree.root } }, ...fileSubjects(products)],
       startTime,
       endTime,
     };

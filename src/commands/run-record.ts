@@ -8,6 +8,8 @@ import type { Attestation, Facts } from "../attestors/attestor.ts";
 import { commandRunAttestor } from "../attestors/command-run.ts";
 import { commandRunV02Attestor } from "../attestors/command-run-v02.ts";
 import { attestors } from "../attestors/index.ts";
+import { fileTree } from "../attestors/tree-attestation.ts";
+import type { Walk } from "../facts/walk.ts";
 import type { CommandIo } from "./command.ts";
 import { attempt, writeOutfile } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -20,6 +22,11 @@ export interface SignedRecord {
   readonly payloadLength: number;
   readonly keyid: string;
   readonly publicPem: string;
+}
+
+/** What does not depend on the command, done while it runs. */
+export function prepareRecord(before: Walk): void {
+  fileTree(before.files);
 }
 
 export function attestAll(facts: Facts, { predicate }: RunOptions): { names: string[]; attestations: Attestation[] } {

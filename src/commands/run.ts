@@ -119,7 +119,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     allowIoUring: options.allowIoUring,
   });
   // Other processors are busy with the command now.
-  void loadRecording();
+  void loadRecording().then(({ prepareRecord }) => prepareRecord(before.walk));
   const outcome = await session.run(event => trace?.onEvent(event));
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);

@@ -105,7 +105,10 @@ class Walker {
   readonly #unread: Unread[] = [];
   readonly #excludedPaths: Set<string>;
   readonly #excludedFiles: Set<string>;
-  readonly #earlier: Map<string, WalkedFile>;
+  /** Nearly every file is where it was. */
+  readonly #earlierByPath: Map<string, WalkedFile>;
+  /** By what identifies a content; made when the first file is not where it was. */
+  #earlierByIdentity: Map<string, WalkedFile> | undefined;
   /** Directories that a link has led to. Following each once bounds the walk: links among n directories have n! paths. */
   readonly #followed = new Set<string>();
 
@@ -115,7 +118,7 @@ class Walker {
   ) {
     this.#excludedPaths = new Set((options.excludePaths ?? []).map(latin1));
     this.#excludedFiles = new Set((options.excludeFiles ?? []).map(file => `${file.device}:${file.inode}`));
-    this.#earlier = new Map((options.earlier?.files ?? []).filter(file => file.settled).map(file => [identity(file), file]));
+    this.#earlierByPath = new Map((options.earlier?.files ?? []).map(file => [file.path, file]));
   }
 
   run(): Walk {
@@ -179,9 +182,9 @@ class Walker {
   #file(real: Buffer, shown: Buffer, stat: BigIntStats): void {
     if (this.#excludedFiles.has(fileKey(stat))) return;
     const path = escapeBytes(shown);
-    const known = this.#earlier.get(identityOfStat(stat));
+    const known = this.#known(path, stat);
     if (known !== undefined) {
-      this.#files.set(path, { ...known, path });
+      this.#files.set(path, known);
       return;
     }
     const contents = readContents(real, this.options.hashes);
@@ -191,6 +194,17 @@ class Walker {
     }
     const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = contents.stat;
     this.#files.set(path, { path, digest: contents.digest, device, inode, size, mtimeNs, ctimeNs, settled: contents.settled });
+  }
+
+  /** The file of the earlier walk that this one still is, with the same content. */
+  #known(path: string, stat: BigIntStats): WalkedFile | undefined {
+    const here = this.#earlierByPath.get(path);
+    if (here?.settled && isSame(here, stat)) return here;
+    const { earlier } = this.options;
+    if (earlier === undefined) return undefined;
+    this.#earlierByIdentity ??= new Map(earlier.files.filter(file => file.settled).map(file => [identity(file), file]));
+    const moved = this.#earlierByIdentity.get(identityOfStat(stat));
+    return moved && { ...moved, path };
   }
 
   #miss(shown: Buffer, reason: string): void {
@@ -249,6 +263,12 @@ export function digestFile(path: Uint8Array, hashes: readonly HashName[]): Diges
   } catch {
     return undefined;
   }
+}
+
+function isSame(file: WalkedFile, stat: BigIntStats): boolean {
+  const { device, inode, size, mtimeNs, ctimeNs } = file;
+  const { dev, ino } = stat;
+  return ino === inode && dev === device && stat.size === size && stat.mtimeNs === mtimeNs && stat.ctimeNs === ctimeNs;
 }
 
 function identity(file: WalkedFile): string {
