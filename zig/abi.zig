@@ -477,6 +477,8 @@ pub const GapKind = enum(u32) {
     attack_refused = 16,
     /// What a connection's bytes say was not waited for any longer. value: which limit; text: its name
     names_unwatched = 17,
+    /// userfaultfd was given for faults of the tracee's own code only.
+    userfault_restricted = 18,
 };
 
 pub const Gap = extern struct {

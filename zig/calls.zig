@@ -328,7 +328,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send => {},
+        .none, .truncate, .connect, .send, .userfaultfd => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

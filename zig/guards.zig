@@ -49,8 +49,23 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
             tracer.gap(thread, .dumpable_kept, 0, "");
             try deny(tracer, thread, 0);
         },
+        .userfaultfd => try restrictFaults(tracer, thread, row),
         .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send => {},
     }
+}
+
+/// A page registered with it makes whoever touches it wait for an answer that may never come: the kernel on behalf of the
+/// process, and us when we read the process's memory. With this flag (Linux 5.11) both get EFAULT, and the process's own
+/// code waits as before. An ordinary user is given nothing else by the kernel itself.
+fn restrictFaults(tracer: *Tracer, thread: *Thread, row: *const Row) Error!void {
+    const user_mode_only = 1; // UFFD_USER_MODE_ONLY
+    const call = &thread.call;
+    const is_device = row.when.len != 0; // the row of ioctl
+    if (is_device and @as(u32, @truncate(call.arguments[1])) != syscalls.userfaultfd_new) return;
+    const index: usize = if (is_device) 2 else 0;
+    if (call.arguments[index] & user_mode_only != 0) return;
+    tracer.gap(thread, .userfault_restricted, 0, "");
+    try ptrace.setArgument(thread.tid, call.abi == .i386, index, call.arguments[index] | user_mode_only);
 }
 
 fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {

@@ -145,6 +145,8 @@ pub const Special = enum {
     ptrace,
     /// Changes the content of the file that its first argument names.
     truncate,
+    /// A page that the kernel has to wait for would hold up our reading as well.
+    userfaultfd,
     /// What is sent from now on may say to whom.
     connect,
     /// The same, if it has an address.
@@ -207,6 +209,8 @@ const f_dupfd_cloexec = 1030;
 const ficlone = 0x4004_9409;
 const ficlonerange = 0x4020_940d;
 const fideduperange = 0xc018_9436;
+/// The same of /dev/userfaultfd, as userfaultfd(2).
+pub const userfaultfd_new = 0xaa00;
 
 pub const mmap_when: []const []const Condition = &.{
     // Code: of a file (which one), or of none.
@@ -320,7 +324,8 @@ pub const rows = [_]Row{
     .{ .name = "splice", .arguments = &.{ fd0, arg(2, .descriptor) } },
     .{
         .name = "ioctl",
-        .when = &.{&.{.{ .one_of = .{ .argument = 1, .values = &.{ ficlone, ficlonerange, fideduperange } } }}},
+        .when = &.{&.{.{ .one_of = .{ .argument = 1, .values = &.{ ficlone, ficlonerange, fideduperange, userfaultfd_new } } }}},
+        .special = .userfaultfd,
         .arguments = &.{fd0},
     },
     .{ .name = "memfd_create", .arguments = &.{ arg(0, .text), made } },
@@ -376,7 +381,7 @@ pub const rows = [_]Row{
     .{ .name = "kexec_file_load", .arguments = &.{ fd0, arg(1, .descriptor) } },
     .{ .name = "bpf" },
     .{ .name = "perf_event_open" },
-    .{ .name = "userfaultfd" },
+    .{ .name = "userfaultfd", .special = .userfaultfd },
     .{ .name = "io_uring_setup", .special = .io_uring },
     .{ .name = "keyctl" },
     .{ .name = "add_key", .arguments = &.{ arg(0, .text), arg(1, .text) } },

@@ -102,6 +102,7 @@ function exampleOf(event: GapEvent): string {
     case "nested_tracer":
     case "seccomp_listener":
     case "dumpable_kept":
+    case "userfault_restricted":
       return event.text;
   }
 }

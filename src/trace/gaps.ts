@@ -51,6 +51,10 @@ export const gapTable = {
   },
   "unreadable-file": { severity: "gap", sentence: "an opened file could not be read" },
   "too-large": { severity: "gap", sentence: "an opened file holds more data than the limit for digests" },
+  "userfault-restricted": {
+    severity: "note",
+    sentence: "userfaultfd was given for faults of the program's own code only: the kernel's would hold up our reading too",
+  },
   "names-unwatched": {
     severity: "note",
     sentence: "what a connection sends was not watched until it said whom it is for, so its host name may be missing",
@@ -93,4 +97,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   parent_unknown: "parent-unknown",
   attack_refused: "attack-refused",
   names_unwatched: "names-unwatched",
+  userfault_restricted: "userfault-restricted",
 };
