@@ -39,8 +39,8 @@ const run: JsonObject = {
       parentpid: 10,
       program: "/bin/sh",
       cmdline: "sh -c x",
-      openedfiles: { "/p/out": digest("b") },
-      writtenDigests: { "/p/out": digest("c") },
+      openedfiles: { "/p/out": digest("b"), "/p/out2": digest("d") },
+      writtenDigests: { "/p/out": digest("c"), "/p/out2": digest("d") },
     },
     { processid: 12, parentpid: 11, program: "/bin/x", exitsignal: "SIGKILL" },
     { processid: 13, parentpid: 10, cmdline: "late" },
@@ -133,7 +133,7 @@ const overview = (signature: string) => `${at("record.json")}
   exit status   2
   time          1234 ms
   processes     6
-  files         3 opened, 1 written
+  files         4 opened, 2 written
   inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differ from what is declared
   trace         incomplete
                 gap: something (2 times)
@@ -165,9 +165,10 @@ test("the files, with what was left of those that were written", async () => {
   const { text } = await show("record.json", "--files");
   expect(text).toBe(`${overview(unchecked)}
 files
-  r ${"-".repeat(64)}  /p
-  r ${"a".repeat(64)}  /p/Makefile
-  w ${"c".repeat(64)}  /p/out
+  r  ${"-".repeat(64)}  /p
+  r  ${"a".repeat(64)}  /p/Makefile
+  rw ${"c".repeat(64)}  /p/out
+  w  ${"d".repeat(64)}  /p/out2
 `);
 });
 
@@ -207,6 +208,7 @@ test("the same as JSON", async () => {
     exitcode: 2,
     completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
     undeclaredInputs: { total: 9, nobody: 4 },
+    totals: { processes: 6, filesOpened: 4, filesWritten: 2 },
   });
   expect(parsed.processes).toHaveLength(6);
   expect(parsed.processes[0]).toEqual({
@@ -217,9 +219,10 @@ test("the same as JSON", async () => {
     exitcode: 2,
   });
   expect(parsed.files).toEqual([
-    { path: "/p", written: false },
-    { path: "/p/Makefile", written: false, sha256: "a".repeat(64) },
-    { path: "/p/out", written: true, sha256: "c".repeat(64) },
+    { path: "/p", read: true, written: false },
+    { path: "/p/Makefile", read: true, written: false, sha256: "a".repeat(64) },
+    { path: "/p/out", read: true, written: true, sha256: "c".repeat(64) },
+    { path: "/p/out2", read: false, written: true, sha256: "d".repeat(64) },
   ]);
   expect(parsed.undeclared.files[1]).toEqual({ path: "/p/swapped.c", kind: "differs", by: "git", package: "/p" });
   expect(parsed.undeclared.unlistedFiles).toBe(3);

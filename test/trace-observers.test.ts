@@ -177,6 +177,20 @@ describe("readers", () => {
     expect(kinds(observation)).toEqual(["unreadable-file"]);
   });
 
+  test("a file that may be written and not read is among the writes, once", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    const file = identityOf(write("closed", "x"));
+    for (let i = 0; i < 2; i++) script.open(1, at("closed"), O.O_WRONLY, { notHeld: "unreadable", file });
+    const observation = await script.finish();
+    const { fileOps, writtenDigests, unhashedOpens } = nth(observation, 1);
+    expect(fileOps?.writes).toMatchObject([{ path: at("closed"), bytes: 0 }]);
+    expect(writtenDigests.size).toBe(0);
+    expect(unhashedOpens).toEqual([{ path: at("closed"), reason: "unreadable" }]);
+    expect(observation.totals.writes).toBe(1);
+    expect(kinds(observation)).toEqual(["unreadable-file"]);
+  });
+
   test("a file that was written a moment ago is read again: its ctime may not have moved with the next write", async () => {
     const script = new Script();
     const path = write("fresh", "fresh");

@@ -28,8 +28,8 @@ export const showCommand: Command = {
     },
     { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
     { long: "processes", kind: "boolean", help: "print the processes as a tree" },
-    { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written" },
-    { long: "json", kind: "boolean", help: "print the same as JSON" },
+    { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written, rw both" },
+    { long: "json", kind: "boolean", help: "print the same as JSON: the overview, and the lists that the flags above ask for" },
   ],
   example: "  cilock show build.attestation.json --undeclared",
   async run(parsed, positionals, io) {

@@ -110,25 +110,38 @@ function processLine({ pid, commandLine, program, exitCode, exitSignal }: Record
 // ---------------------------------------------------------------------------------------------
 // Files
 
-function filesOf(processes: readonly RecordProcess[]): { opened: Map<string, string>; written: Map<string, string> } {
-  const opened = new Map<string, string>();
-  const written = new Map<string, string>();
-  for (const process of processes) {
-    for (const [path, sha256] of process.opened) if (!opened.get(path)) opened.set(path, sha256);
-    for (const [path, sha256] of process.written) written.set(path, sha256);
-  }
-  return { opened, written };
+interface ShownFiles {
+  opened: Map<string, string>;
+  written: Map<string, string>;
+  /** Of those that were written. */
+  readToo: Set<string>;
 }
 
-/** `w` what was written, with what was left; `r` what was only opened, with what was found first. */
+function filesOf(processes: readonly RecordProcess[]): ShownFiles {
+  const opened = new Map<string, string>();
+  const written = new Map<string, string>();
+  const read = new Set<string>();
+  for (const process of processes) {
+    for (const [path, sha256] of process.opened) {
+      if (!opened.get(path)) opened.set(path, sha256);
+      // A writer's own open is in both lists. It had another content where the writer has read the file before.
+      if (sha256 !== "" && process.written.get(path) !== sha256) read.add(path);
+    }
+    for (const [path, sha256] of process.written) written.set(path, sha256);
+  }
+  return { opened, written, readToo: read.intersection(new Set(written.keys())) };
+}
+
+/** `w` what was written, with what was left, `rw` if it was read too; `r` what was only opened, with what was found first. */
 function fileLines(processes: readonly RecordProcess[]): string[] {
-  const { opened, written } = filesOf(processes);
+  const { opened, written, readToo } = filesOf(processes);
   const paths = [...new Set([...opened.keys(), ...written.keys()])].sort();
   if (paths.length === 0) return ["  none"];
   return paths.map(path => {
     const left = written.get(path);
     const sha256 = (left ?? opened.get(path)) || "-".repeat(64);
-    return `  ${left === undefined ? "r" : "w"} ${sha256}  ${path}`;
+    const how = left === undefined ? "r" : readToo.has(path) ? "rw" : "w";
+    return `  ${how.padEnd(2)} ${sha256}  ${path}`;
   });
 }
 
@@ -202,10 +215,16 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     durationNs: run?.durationNs,
     completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gap => ({ ...gap })) },
     undeclaredInputs: run?.undeclared?.counts,
+    totals: run?.processes && totalsJson(run.processes),
     processes: parts.processes ? run?.processes?.map(processJson) : undefined,
     files: parts.files && run?.processes ? filesJson(run.processes) : undefined,
     undeclared: parts.undeclared && run?.undeclared ? undeclaredJson(run.undeclared) : undefined,
   });
+}
+
+function totalsJson(processes: readonly RecordProcess[]): JsonObject {
+  const { opened, written } = filesOf(processes);
+  return { processes: processes.length, filesOpened: opened.size, filesWritten: written.size };
 }
 
 function processJson({ pid, parentPid, program, commandLine, exitCode, exitSignal }: RecordProcess): JsonObject {
@@ -220,10 +239,15 @@ function processJson({ pid, parentPid, program, commandLine, exitCode, exitSigna
 }
 
 function filesJson(processes: readonly RecordProcess[]): JsonObject[] {
-  const { opened, written } = filesOf(processes);
+  const { opened, written, readToo } = filesOf(processes);
   return [...new Set([...opened.keys(), ...written.keys()])].sort().map(path => {
     const sha256 = written.get(path) ?? opened.get(path);
-    return omitUndefined({ path, written: written.has(path), sha256: sha256 === "" ? undefined : sha256 });
+    return omitUndefined({
+      path,
+      read: !written.has(path) || readToo.has(path),
+      written: written.has(path),
+      sha256: sha256 === "" ? undefined : sha256,
+    });
   });
 }
 

@@ -22,6 +22,8 @@ export interface ProcessFiles {
   reads: Reads;
   /** By the path at the first open for writing. */
   writers: Map<string, Writer[]>;
+  /** Opened for writing, by path with the time of the first open, where the content cannot be looked at. */
+  unreadWrites: Map<string, bigint> | undefined;
   root: string;
   ops: FileOps | undefined;
   parent: number;
@@ -92,7 +94,7 @@ export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, fig
   figures.reads += process.reads.size;
   figures.renames += process.ops?.renames.length ?? 0;
   figures.deletes += process.ops?.deletes.length ?? 0;
-  let isSimple = process.writers.size === 0;
+  let isSimple = process.writers.size === 0 && process.unreadWrites === undefined;
   let unhashed = 0;
   process.reads.forEach((path, found) => {
     if (Array.isArray(found)) isSimple = false;
@@ -157,6 +159,7 @@ function writtenByName(process: ProcessFiles, names: Names<WrittenFile>, facts: 
       else byName.set(name, [left]);
     }
   }
+  for (const [path, time] of process.unreadWrites ?? []) facts.fileOps.writes.push({ path, bytes: 0, time });
   facts.fileOps.writes.sort((a, b) => compare(a.time, b.time));
   return byName;
 }

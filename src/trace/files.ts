@@ -171,6 +171,10 @@ export class Files {
     if (obstacle !== undefined) {
       if (event.held >= 0) this.#contents.closeDescriptor(event.held);
       this.#addRead(process, event.process, label, this.#contents.unknown(obstacle));
+      if (obstacle === "unreadable" || obstacle === "too-large") {
+        process.unreadWrites ??= new Map();
+        if (!process.unreadWrites.has(label.path)) process.unreadWrites.set(label.path, event.timeNs);
+      }
       return;
     }
     this.#addWriter(
@@ -295,6 +299,7 @@ export class Files {
       process = {
         reads: new Reads(this.#readsTable),
         writers: new Map(),
+        unreadWrites: undefined,
         root: "",
         ops: undefined,
         parent: 0,
