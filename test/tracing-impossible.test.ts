@@ -163,6 +163,18 @@ for (const user of users) {
       });
     }
 
+    for (const trace of [true, false]) {
+      test(`a profile older than pidfd_open, ${trace ? "traced" : "untraced"}`, () => {
+        using scratch = new Scratch(user);
+        const words = [...deny(scratch, "PERM", "pidfd_open"), ...commandLine(scratch, ["/bin/echo", "ran"], { trace })];
+        const child = Bun.spawnSync(words, { cwd: scratch.work, env: plainEnvironment(scratch) });
+        expect(child.stderr.toString()).toMatch(/^cilock: error: cannot run a command: pidfd_open is refused \(EPERM\)$/m);
+        expect(child.stdout.toString()).toBe("");
+        expect(existsSync(scratch.outfile)).toBe(false);
+        expect(child.exitCode).toBe(125);
+      });
+    }
+
     test("without --trace all of that does not matter", async () => {
       using scratch = new Scratch(user);
       const words = [...deny(scratch, "PERM", "ptrace,seccomp"), ...commandLine(scratch, ["/bin/echo", "ran"])];

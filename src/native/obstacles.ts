@@ -15,6 +15,9 @@ export interface Obstacle {
   remedy: string;
 }
 
+const pidfdRemedy =
+  "the seccomp profile is older than Linux 5.3: update the container engine, or docker run --security-opt seccomp=unconfined";
+
 interface Row {
   id: string;
   cause: (place: Surroundings, ask: Ask) => string | undefined;
@@ -31,7 +34,7 @@ const rows: readonly Row[] = [
     id: "gvisor",
     cause: ({ gvisor }) =>
       gvisor === undefined ? undefined : "this is gVisor, whose kernel cannot stop a process at a system call for us",
-    remedy: `use another container runtime (docker run --runtime=runc); ${unobserved}`,
+    remedy: "use another container runtime (docker run --runtime=runc)",
   },
   {
     id: "emulated",
@@ -44,7 +47,7 @@ const rows: readonly Row[] = [
     id: "old-kernel",
     cause: ({ kernel }) =>
       isOlderThan(kernel, oldestKernel) ? `Linux ${kernel} is too old, ${oldestKernel.join(".")} is needed` : undefined,
-    remedy: `use a newer kernel; ${unobserved}`,
+    remedy: "use a newer kernel",
   },
   {
     id: "no-proc",
@@ -144,8 +147,7 @@ const rows: readonly Row[] = [
   {
     id: "no-pidfd",
     cause: (_, ask) => (works(ask("pidfd_open")) ? undefined : `pidfd_open is refused (${answerName(ask("pidfd_open"))})`),
-    remedy:
-      "the seccomp profile is older than Linux 5.3: update the container engine, or docker run --security-opt seccomp=unconfined",
+    remedy: pidfdRemedy,
   },
 ];
 
@@ -165,6 +167,19 @@ export function tracingImpossible(library: Library): ToolError | undefined {
 /** Before a run, by what is known without trying: a kernel without what we need may fail in ways that look like the command's. */
 export function knownObstacle(place: Surroundings = readSurroundings()): ToolError | undefined {
   return asError(obstacleTo(place, () => ({ kind: "works", value: 0 })));
+}
+
+/** The command's output could not be connected: traced or not, a run needs pidfd_open. */
+export function cannotStart(library: Library): ToolError {
+  const answer = askLibrary(library)("pidfd_open");
+  if (works(answer)) {
+    return new ToolError("command-not-started", "cannot connect the command's output", {
+      hint: "look at ulimit -n and ulimit -u",
+    });
+  }
+  return new ToolError("command-not-started", `cannot run a command: pidfd_open is refused (${answerName(answer)})`, {
+    hint: pidfdRemedy,
+  });
 }
 
 function asError(obstacle: Obstacle | undefined): ToolError | undefined {

@@ -9,7 +9,7 @@ import { ControlBlock } from "./control.ts";
 import { type Event, RecordError } from "./events.ts";
 import { Library, splitStrings } from "./library.ts";
 import { signalName } from "./names.ts";
-import { knownObstacle, tracingImpossible } from "./obstacles.ts";
+import { cannotStart, knownObstacle, tracingImpossible } from "./obstacles.ts";
 import { Rings } from "./ring.ts";
 import {
   cannotBegin,
@@ -102,9 +102,7 @@ export class Session {
       if (!this.#library.addSecret(secret)) throw new ToolError("internal", "a secret value cannot be looked for in the output");
     }
     if (!this.#library.start(options.captureLimit, options.stdoutToStderr)) {
-      throw new ToolError("command-not-started", "cannot connect the command's output", {
-        hint: "look at ulimit -n and ulimit -u",
-      });
+      throw cannotStart(this.#library);
     }
     this.#state = "started";
   }
