@@ -60,6 +60,15 @@ const rows: Row[] = [
     hint: /without the other tracer/,
   },
   {
+    // All of it would work: what is known beforehand stops the run.
+    name: "an old kernel",
+    around: () => ["setarch", "--uname-2.6"],
+    needs: "setarch",
+    obstacle: "old-kernel",
+    names: /Linux 2\.6\.\S+ is too old/,
+    hint: /newer kernel/,
+  },
+  {
     name: "a seccomp profile that refuses ptrace",
     around: scratch => deny(scratch, "PERM", "ptrace"),
     obstacle: "ptrace-refused",

@@ -1,6 +1,7 @@
-//! Arguments in memory that nobody but the kernel on behalf of this process can read: `unreadable secret|protnone|userfault|userfault-lost`.
+//! Arguments in memory that nobody but the kernel on behalf of this process can read: `unreadable secret|protnone|userfault|userfault-lost|userfault-device`.
 //! secret: memfd_secret(2), which get_user_pages refuses. protnone: the kernel cannot read it either. userfault: a page that is only
-//! there once another thread has answered; userfault-lost: nobody ever does, and a child holds the descriptor that could.
+//! there once another thread has answered; userfault-lost: nobody ever does, and a child holds the descriptor that could;
+//! userfault-device: the same, by /dev/userfaultfd.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -11,7 +12,7 @@ var line: t.Line = .{};
 
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
-    const Mode = enum { secret, protnone, userfault, @"userfault-lost" };
+    const Mode = enum { secret, protnone, userfault, @"userfault-lost", @"userfault-device" };
     // By a child, so that it is not this process that has opened them.
     const maker = t.fork();
     if (maker == 0) {
@@ -23,8 +24,9 @@ pub fn main(init: std.process.Init.Minimal) void {
     switch (std.meta.stringToEnum(Mode, arguments.at(1) orelse "") orelse t.fail("unreadable MODE", 0)) {
         .secret => secret(),
         .protnone => protectNone(),
-        .userfault => userfault(true),
-        .@"userfault-lost" => userfault(false),
+        .userfault => userfault(faultsOfAll(), true),
+        .@"userfault-lost" => userfault(faultsOfAll(), false),
+        .@"userfault-device" => userfault(faultsOfDevice(), false),
     }
     t.exit(0);
 }
@@ -70,10 +72,18 @@ fn protectNone() void {
 var fault_descriptor: usize = 0;
 var missing: [*]align(page) u8 = undefined;
 
-fn userfault(answered: bool) void {
-    // For all faults, those of the kernel too; an ordinary user gets only those of its own code (UFFD_USER_MODE_ONLY).
-    var descriptor = t.call(.userfaultfd, .{t.O.cloexec});
-    if (descriptor == -1) descriptor = t.call(.userfaultfd, .{t.O.cloexec | 1});
+/// For all faults, those of the kernel too; an ordinary user gets only those of its own code (UFFD_USER_MODE_ONLY).
+fn faultsOfAll() isize {
+    const descriptor = t.call(.userfaultfd, .{t.O.cloexec});
+    return if (descriptor == -1) t.call(.userfaultfd, .{t.O.cloexec | 1}) else descriptor;
+}
+
+fn faultsOfDevice() isize {
+    const device = t.call(.openat, .{ t.at_cwd, "/dev/userfaultfd", t.O.rdwr, 0 });
+    return if (device < 0) device else t.call(.ioctl, .{ device, 0xaa00, t.O.cloexec });
+}
+
+fn userfault(descriptor: isize, answered: bool) void {
     if (descriptor < 0) return line.begin("answer").text("what", "userfaultfd").number("value", descriptor).end();
     fault_descriptor = @intCast(descriptor);
     const api = [3]u64{ 0xaa, 0, 0 };
