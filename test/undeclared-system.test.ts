@@ -78,10 +78,10 @@ describe("dpkg", () => {
   test("diversions: whose file is where", () => {
     using root = dpkg({
       dash: { files: { "/bin/sh": "dash" } },
-      other: { files: { "/bin/sh": "other's" } },
+      "a-other": { files: { "/bin/sh": "other's" } },
       mine: { files: { "/usr/bin/tool": "as packaged" } },
     });
-    root.write("var/lib/dpkg/diversions", "/bin/sh\n/bin/sh.distrib\nother\n/usr/bin/tool\n/usr/bin/tool.real\n:\nonly half\n");
+    root.write("var/lib/dpkg/diversions", "/bin/sh\n/bin/sh.distrib\na-other\n/usr/bin/tool\n/usr/bin/tool.real\n:\nonly half\n");
     const claims = claimsOf(
       new DpkgVoucher(trusting(), root.path),
       ["bin/sh", "bin/sh.distrib", "usr/bin/tool", "usr/bin/tool.real"].map(name => root.at(name)),
@@ -89,7 +89,7 @@ describe("dpkg", () => {
     expect(
       [...claims].map(([name, { package: owner, expected }]) => [name.slice(root.path.length), owner, expected?.hex]).sort(),
     ).toEqual([
-      ["/bin/sh", "other", md5("other's")],
+      ["/bin/sh", "a-other", md5("other's")],
       ["/bin/sh.distrib", "dash", md5("dash")],
       ["/usr/bin/tool.real", "mine", md5("as packaged")],
     ] as never);
@@ -173,6 +173,8 @@ test("a line is found by its whole text", () => {
   expect(find(lines.join("\n"), 0, "/ab", "x".repeat(300), "/a/b")).toEqual(["/ab", "x".repeat(300)]);
   expect(find("12  a\n34  b\n5\n", 4, "b", "a")).toEqual(["a", "b"]);
   expect(find("/b\n/b", 0, "/b")).toEqual(["/b", "/b"]);
+  // Of the same length, with the same end.
+  expect(find("/xab\n/yab", 0, "/yab")).toEqual(["/yab"]);
 });
 
 test("the names that a file had before directories were merged", () => {

@@ -120,38 +120,44 @@ function replace(path: string, content: string): void {
 
 describe("how much of the system is compared", () => {
   const big = "x".repeat(10 << 20);
-  /** `old` has changed before `new`. */
-  async function matches(processes: number): Promise<unknown[]> {
-    using root = systemRoot({ "usr/new": big, "usr/old": big, "usr/small": "s" });
-    const inputs = ["new", "old", "small"].map((name, i) => {
-      const input = inputOf(root.at(`usr/${name}`));
-      return { ...input, state: { ...input.state, ctimeNs: BigInt(3 - i) } };
+  /** Names in the order in which they are compared; `a-old` has changed before `b-new`. */
+  async function compared(processes: number): Promise<string[]> {
+    using root = systemRoot({ "usr/a-old": big, "usr/b-new": big, "usr/small": "s" });
+    const inputs = [1n, 9n, 0n].map((changed, i) => {
+      const input = inputOf(root.at(`usr/${["a-old", "b-new", "small"][i]}`));
+      return { ...input, state: { ...input.state, ctimeNs: changed } };
     });
-    const found = await judge(inputs, { ...options(root), processes });
-    return found.packages.map(({ match, files }) => [match, files]);
+    const names: string[] = [];
+    const digest: typeof digestHere = orders => {
+      names.push(...orders.map(({ path }) => Buffer.from(path).toString().slice(root.at("usr/").length)));
+      return digestHere(orders);
+    };
+    const { counts, packages } = await judge(inputs, { ...options(root), processes, digest });
+    // What is not compared has an owner.
+    expect(counts.system).toBe(3);
+    expect(packages.find(({ match }) => match === "digest")?.files).toBe(names.length);
+    return names;
   }
 
   test("for a small build the youngest first, and small ones that still fit", async () => {
-    expect(await matches(1)).toEqual([
-      ["digest", 2],
-      ["owner", 1],
-    ]);
+    expect(await compared(1)).toEqual(["b-new", "small"]);
   });
 
   test("for a large one all", async () => {
-    expect(await matches(100)).toEqual([["digest", 3]]);
-    expect(await matches(Number.POSITIVE_INFINITY)).toEqual([["digest", 3]]);
+    expect(await compared(100)).toEqual(["b-new", "a-old", "small"]);
+    expect(await compared(Number.POSITIVE_INFINITY)).toEqual(["b-new", "a-old", "small"]);
   });
 });
 
 describe("which database is asked", () => {
   test("that of the innermost root", async () => {
-    using root = systemRoot({ "usr/a": "a", "box/usr/b": "outer" });
+    using root = systemRoot({ "usr/a": "a", "box/usr/b": "outer", "box/usr/c": "outer" });
     root.write("box/var/lib/dpkg/info/inner.list", "/usr/b\n");
     root.write("box/var/lib/dpkg/info/inner.md5sums", `${hashOf("md5", "inner")}  usr/b\n`);
     root.write("box/usr/b", "inner");
-    const inputs = ["box/usr/b", "usr/a"].map(name => inputOf(root.at(name)));
+    const inputs = ["box/usr/b", "box/usr/c", "usr/a"].map(name => inputOf(root.at(name)));
     const found = await judge(inputs, { ...options(root), roots: [root.path, root.at("box")] });
+    expect(found.counts).toMatchObject({ system: 2, nobody: 1 });
     expect(found.packages.map(({ package: name, match }) => [name, match])).toEqual([
       ["inner", "digest"],
       ["owner", "digest"],

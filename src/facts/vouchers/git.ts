@@ -77,7 +77,7 @@ export class GitVoucher implements Voucher {
     depth: number,
   ): void {
     const { top, gitDirectory } = repository;
-    const below = files.filter(({ name }) => isBelow(name, top) && !isBelow(name, gitDirectory));
+    const below = files.filter(({ name }) => isBelow(name, top));
     if (below.length === 0 || depth > nestingMax || ++this.#repositories > repositoriesMax) return;
     const source = joined(gitDirectory, "index");
     const bytes = this.#sources.read(source, indexBytesMax);

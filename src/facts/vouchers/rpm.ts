@@ -81,8 +81,7 @@ const headerBytes = 100;
 function* headersOf(bytes: Buffer): Generator<Uint8Array> {
   if (bytes.length < headerBytes) throw new Error("it is too short");
   const copy = Buffer.from(bytes);
-  // A database in memory has no write-ahead log: the two bytes say which form of journal it has.
-  copy[18] = 1;
+  // A database in memory has no write-ahead log: this byte says which form of journal readers have to know.
   copy[19] = 1;
   const database = Database.deserialize(copy, true);
   try {
