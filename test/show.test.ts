@@ -72,6 +72,35 @@ const run: JsonObject = {
   },
 };
 
+/** The same in v0.2, as far as it is shown. */
+const { processes: _plain, ...rest } = run;
+const interned: JsonObject = {
+  ...rest,
+  digests: ["a", "b", "c", "d"].map(letter => ({ digests: digest(letter) })),
+  paths: ["/usr/bin/make", "/p/Makefile", "/p", "/bin/sh", "/p/out", "/bin/x", "/p/out2"],
+  comms: [],
+  cmdlines: ["make a b", "sh -c x", "late", "an id that came again", "its child"],
+  processes: [
+    { processid: 10, parentpid: 1, execPathId: 0, cmdlineId: 0, openedFiles: files([1, 0], [2, -1]), exitcode: 2 },
+    {
+      processid: 11,
+      parentpid: 10,
+      execPathId: 3,
+      cmdlineId: 1,
+      openedFiles: files([4, 1]),
+      writtenFiles: files([4, 2], [6, 3]),
+    },
+    { processid: 12, parentpid: 11, execPathId: 5, cmdlineId: -1, exitsignal: "SIGKILL" },
+    { processid: 13, parentpid: 10, execPathId: -1, cmdlineId: 2 },
+    { processid: 11, parentpid: 10, execPathId: 99, cmdlineId: 3 },
+    { processid: 14, parentpid: 11, cmdlineId: 4 },
+  ],
+};
+
+function files(...list: [pathId: number, digestId: number][]): JsonObject[] {
+  return list.map(([pathId, digestId]) => ({ pathId, digestId }));
+}
+
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "cilock-show-"));
   const key = generateKey("ed25519");
@@ -100,7 +129,13 @@ beforeAll(() => {
     summary: {},
     processes: [{ cmdline: "a\nb\u202e" }],
   });
-  write("interned.json", {}, "https://aflock.ai/attestations/command-run/v0.2");
+  write("interned.json", interned, "https://aflock.ai/attestations/command-run/v0.2");
+  write(
+    "interned-untraced.json",
+    { processes: [], paths: null, digests: null },
+    "https://aflock.ai/attestations/command-run/v0.2",
+  );
+  write("later.json", {}, "https://aflock.ai/attestations/command-run/v0.3");
   write("other.json", {}, "https://example.org/other/v1");
   writeFileSync(at("broken.json"), "{}");
 });
@@ -196,6 +231,18 @@ undeclared inputs
 `);
 });
 
+test("a record in the interned form shows the same", async () => {
+  for (const words of [
+    ["--processes", "--files", "--undeclared"],
+    ["--json", "--processes", "--files", "--undeclared"],
+  ]) {
+    const [plain, short] = [await show("record.json", ...words), await show("interned.json", ...words)];
+    const same = short.text.replaceAll("interned.json", "record.json").replaceAll("command-run/v0.2", "command-run/v0.1");
+    expect(same).toBe(plain.text);
+  }
+  expect((await show("interned-untraced.json", "--processes")).text).toContain("the record is of a run without --trace");
+});
+
 test("the same as JSON", async () => {
   const parsed = JSON.parse(
     (await show("record.json", "--json", "--undeclared", "--processes", "--files", "-k", "key.pub")).text,
@@ -271,7 +318,7 @@ describe("refusals", () => {
     ["an empty key", ["record.json", "--publickey="], 2, "usage"],
     ["a record that is not there", ["missing.json"], 125, "input-unreadable"],
     ["what is no record", ["broken.json"], 125, "input-malformed"],
-    ["a form that is not read", ["interned.json"], 125, "input-malformed"],
+    ["a form that is not known", ["later.json"], 125, "input-malformed"],
     ["the key of somebody else", ["record.json", "-k", "stranger.pub"], 1, "signature-refused"],
     ["a key that is not there", ["record.json", "-k", "missing.pub"], 125, "key-unreadable"],
   ];

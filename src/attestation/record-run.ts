@@ -1,4 +1,4 @@
-// The command-run attestation of a record, as far as a person is shown of it. Lenient: what a field should be and is not
+// The command-run attestation of a record, v0.1 or v0.2, as far as a person is shown of it. Lenient: what a field should be and is not
 // is left out, since records of other tools are shown too; only the frame (statement, collection) must be right.
 import type { Collection } from "./collection.ts";
 import { malformed } from "./document.ts";
@@ -53,25 +53,57 @@ export interface RecordUndeclaredFile {
 }
 
 const typePattern = /\/command-run\/v0\.[0-9]+$/;
-const readablePattern = /\/command-run\/v0\.1$/;
+const readablePattern = /\/command-run\/v0\.([12])$/;
 
 /** Undefined: the record has none. */
 export function readRun(collection: Collection): RecordRun | undefined {
   const found = collection.attestations.find(({ type }) => typePattern.test(type));
   if (found === undefined) return undefined;
-  if (!readablePattern.test(found.type))
-    throw malformed("a record that can be shown", `its command-run attestation is ${found.type}`);
+  const version = readablePattern.exec(found.type)?.[1];
+  if (version === undefined) throw malformed("a record that can be shown", `its command-run attestation is ${found.type}`);
   const run = objectOf(found.attestation);
   const summary = objectOf(run.summary);
   return {
     command: textsOf(run.cmd),
-    exitCode: run.exitcode === undefined ? undefined : numberOf(run.exitcode),
+    // v0.2 leaves out a zero.
+    exitCode: run.exitcode === undefined && version === "1" ? undefined : numberOf(run.exitcode),
     durationNs: integerOf(summary.durationNs),
-    processes:
-      run.processes === undefined && run.completeness === undefined ? undefined : objectsOf(run.processes).map(processOf),
+    processes: version === "1" ? processesOf(run) : internedProcesses(run),
     undeclared:
       run.undeclared === undefined ? undefined : undeclaredOf(objectOf(run.undeclared), objectOf(summary.undeclaredInputs)),
   };
+}
+
+function processesOf(run: JsonObject): RecordProcess[] | undefined {
+  return run.processes === undefined && run.completeness === undefined ? undefined : objectsOf(run.processes).map(processOf);
+}
+
+/** v0.2: texts and digests stand in tables, and a process has their numbers. Without a trace there are no tables. */
+function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
+  if (!Array.isArray(run.paths)) return undefined;
+  const at = (table: JsonValue | undefined, number: JsonValue | undefined) =>
+    Array.isArray(table) && typeof number === "number" ? table[number] : undefined;
+  const text = (table: JsonValue | undefined, number: JsonValue | undefined) => textOf(at(table, number)) ?? "";
+  const files = (list: JsonValue | undefined) =>
+    new Map(
+      objectsOf(list).map(({ pathId, digestId }) => {
+        const { sha256 } = objectOf(objectOf(at(run.digests, digestId)).digests);
+        return [text(run.paths, pathId), textOf(sha256) ?? ""];
+      }),
+    );
+  return objectsOf(run.processes).map(process => {
+    const program = text(run.paths, process.execPathId);
+    return {
+      pid: numberOf(process.processid),
+      parentPid: numberOf(process.parentpid),
+      program,
+      commandLine: text(run.cmdlines, process.cmdlineId) || program,
+      exitCode: numberOf(process.exitcode),
+      exitSignal: textOf(process.exitsignal),
+      opened: files(process.openedFiles),
+      written: files(process.writtenFiles),
+    };
+  });
 }
 
 function processOf(process: JsonObject): RecordProcess {
