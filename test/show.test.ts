@@ -87,7 +87,7 @@ const interned: JsonObject = {
       parentpid: 10,
       execPathId: 3,
       cmdlineId: 1,
-      openedFiles: files([4, 1]),
+      openedFiles: files([4, 1], [6, 3]),
       writtenFiles: files([4, 2], [6, 3]),
     },
     { processid: 12, parentpid: 11, execPathId: 5, cmdlineId: -1, exitsignal: "SIGKILL" },
