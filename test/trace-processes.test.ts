@@ -57,6 +57,15 @@ for (const user of users) {
       expect(died.length).toBe(6);
     });
 
+    test("a command that is killed while it is stopped ends us too", async () => {
+      using scratch = new Scratch(user);
+      const { record, status, stderr } = await trace(scratch, [tracee("stopped", scratch)]);
+      expect(stderr).not.toContain("tracee:");
+      expect(record.commandRun.exitcode).toBe(137);
+      expect(record.processes.map(entry => entry.exitsignal ?? entry.exitcode).sort()).toEqual([0, "SIGKILL"]);
+      expect(status).toBe(137);
+    });
+
     test("identity of the image: program, arguments, digests", async () => {
       using scratch = new Scratch(user);
       const program = tracee("die", scratch);

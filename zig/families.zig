@@ -159,6 +159,7 @@ pub fn onGone(tracer: *Tracer, tid: i32, status: u32) void {
 
 pub fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
     const tid = thread.tid;
+    if (tid == tracer.session.command_pid) tracer.setFrontStopped(false);
     const process = tracer.tracees.leave(thread, status) orelse return;
     const about: records_mod.Who = .{ .tid = tid, .process = process.serial };
     _ = tracer.records.emit(.exit, about, 0, .{

@@ -51,6 +51,7 @@ pub fn trace(session: *Session) void {
     }
     tracer.addCommand();
     session.announceSeized();
+    defer tracer.setFrontStopped(false); // whatever ends the loop
     tracer.loop();
 }
 
@@ -95,6 +96,8 @@ pub const Tracer = struct {
     filter: seccomp.Filter,
     /// The command's first image runs.
     command_running: bool = false,
+    /// The front end is stopped since the command is.
+    front_stopped: bool = false,
     /// Some process may see other files under a path than we do.
     roots_differ: bool = false,
     /// A filter of the build's own was installed somewhere.
@@ -296,8 +299,14 @@ pub const Tracer = struct {
     fn setGroupStop(tracer: *Tracer, thread: *Thread, stopped: bool) void {
         if (thread.in_group_stop == stopped) return;
         thread.in_group_stop = stopped;
-        if (thread.tid != tracer.session.command_pid) return;
-        // The shell waits for our front end, not for the command: it must see the stop, or `fg` has nothing to continue.
+        if (thread.tid == tracer.session.command_pid) tracer.setFrontStopped(stopped);
+    }
+
+    /// The shell waits for our front end, not for the command: it must see the stop, or `fg` has nothing to continue. What ends
+    /// a stop without a word, a death or an exec, ends it here too: nobody else would.
+    pub fn setFrontStopped(tracer: *Tracer, stopped: bool) void {
+        if (tracer.front_stopped == stopped) return;
+        tracer.front_stopped = stopped;
         sys.kill(tracer.session.front_pid, if (stopped) .STOP else .CONT) catch {};
     }
 
@@ -315,6 +324,7 @@ pub const Tracer = struct {
     fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {
         if (former != leader.tid) tracer.tracees.becomeLeader(leader, tracer.tracees.find(former));
         leader.in_group_stop = false;
+        if (leader.tid == tracer.session.command_pid) tracer.setFrontStopped(false);
         const is_first = !tracer.command_running and leader.tid == tracer.session.command_pid;
         if (is_first) tracer.command_running = true;
         if (tracer.tracees.processOf(leader).watched != 0) sockets.onExec(tracer, leader);

@@ -1,14 +1,14 @@
 //! Turns on its tracer and on the process that started it: reads and writes memory and environment, takes descriptors, sends
 //! signals, traces. Each line says what was answered; nothing of it may succeed.
 const t = @import("lib/tracee.zig");
+const lineage = @import("lib/lineage.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
 pub fn main() void {
-    const tracer = tracerOf("/proc/self/status", "TracerPid:");
+    const tracer = lineage.tracer();
     if (tracer == 0) return; // nobody to attack
-    var path: [64]u8 = undefined;
-    const front_end = tracerOf(t.format(&path, "/proc/{d}/status", .{tracer}).ptr, "PPid:");
+    const front_end = lineage.frontEnd();
     // Signals come last: if one gets through there is nobody left to see it.
     for ([_]i32{ tracer, front_end }) |victim| {
         files(victim);
@@ -17,16 +17,6 @@ pub fn main() void {
         tracing(victim);
     }
     for ([_]i32{ tracer, front_end }) |victim| signals(victim);
-}
-
-fn tracerOf(path: [*:0]const u8, key: []const u8) i32 {
-    const descriptor = t.open(path, t.O.rdonly, 0);
-    defer t.close(descriptor);
-    var buffer: [4096]u8 = undefined;
-    const length = t.must(.read, .{ descriptor, &buffer, buffer.len });
-    const start = (std.mem.find(u8, buffer[0..length], key) orelse return 0) + key.len;
-    const line = std.mem.sliceTo(buffer[start..length], '\n');
-    return std.fmt.parseInt(i32, std.mem.trim(u8, line, " \t"), 10) catch 0;
 }
 
 /// `done`: the attack went through.
