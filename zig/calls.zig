@@ -162,6 +162,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
     if (call.at_exit == .record and isUninteresting(tracer, thread, row)) {
         call.at_exit = .nothing;
         tracer.tracees.releaseBuffer(call);
+        call.items = 0; // a guard may record it yet
     }
 }
 
@@ -259,8 +260,9 @@ pub fn cloneFlags(tracer: *Tracer, call: *const Call, row: *const Row) u64 {
     return if (items.len < at + 8) 0 else std.mem.readInt(u64, items[at..][0..8], .little);
 }
 
-/// Watched only for some descriptors.
+/// Watched only for some descriptors, or for what the guards make of it.
 fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
+    if (guards.setsOwner(&thread.call, row)) return true;
     for (row.arguments) |argument| if (argument.kind == .socket) return !decode.hasSocket(tracer.tracees.bufferOf(&thread.call));
     return false;
 }
@@ -328,7 +330,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send, .userfaultfd => {},
+        .none, .truncate, .connect, .send, .userfaultfd, .ioctl, .fcntl => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

@@ -49,7 +49,14 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
             tracer.gap(thread, .dumpable_kept, 0, "");
             try deny(tracer, thread, 0);
         },
-        .userfaultfd => try restrictFaults(tracer, thread, row),
+        .userfaultfd => try restrictFaults(tracer, thread, 0),
+        .ioctl, .fcntl => if (setsOwner(call, row)) {
+            if (!try isOwnedByUs(tracer, thread)) return;
+            tracer.gap(thread, .attack_refused, call.number, row.name);
+            try deny(tracer, thread, errno.perm);
+        } else if (@as(u32, @truncate(call.arguments[1])) == syscalls.userfaultfd_new) {
+            try restrictFaults(tracer, thread, 2);
+        },
         .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send => {},
     }
 }
@@ -57,12 +64,10 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
 /// A page registered with it makes whoever touches it wait for an answer that may never come: the kernel on behalf of the
 /// process, and us when we read the process's memory. With this flag (Linux 5.11) both get EFAULT, and the process's own
 /// code waits as before. An ordinary user is given nothing else by the kernel itself.
-fn restrictFaults(tracer: *Tracer, thread: *Thread, row: *const Row) Error!void {
+/// `index`: the argument with its flags.
+fn restrictFaults(tracer: *Tracer, thread: *Thread, index: usize) Error!void {
     const user_mode_only = 1; // UFFD_USER_MODE_ONLY
     const call = &thread.call;
-    const is_device = row.when.len != 0; // the row of ioctl
-    if (is_device and @as(u32, @truncate(call.arguments[1])) != syscalls.userfaultfd_new) return;
-    const index: usize = if (is_device) 2 else 0;
     if (call.arguments[index] & user_mode_only != 0) return;
     tracer.gap(thread, .userfault_restricted, 0, "");
     try ptrace.setArgument(thread.tid, call.abi == .i386, index, call.arguments[index] | user_mode_only);
@@ -76,6 +81,45 @@ fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bo
         .number => word,
         .pidfd => status_file.processOfPidfd(thread.tid, word),
     });
+}
+
+/// Whether the call says who gets a descriptor's signals. Of no interest to a record.
+pub fn setsOwner(call: *const Call, row: *const Row) bool {
+    const owner = syscalls.owner;
+    const command: u32 = @truncate(call.arguments[1]);
+    return switch (row.special) {
+        .fcntl => command == owner.f_setown or command == owner.f_setown_ex,
+        .ioctl => command == owner.fiosetown or command == owner.siocspgrp,
+        else => false,
+    };
+}
+
+/// It is as good as kill: F_SETSIG chooses the signal, and writing to the descriptor's other end sends it.
+fn isOwnedByUs(tracer: *Tracer, thread: *const Thread) sys.Error!bool {
+    const call = &thread.call;
+    const command: u32 = @truncate(call.arguments[1]);
+    if (command == syscalls.owner.f_setown) return isOursOrGroup(tracer, thread, @bitCast(@as(u32, @truncate(call.arguments[2]))));
+    // struct f_owner_ex: a type, and the number.
+    var words: [2]i32 = .{ 0, 0 };
+    const in_memory = if (command == syscalls.owner.f_setown_ex) std.mem.asBytes(&words) else std.mem.asBytes(&words)[4..];
+    const got = tracer.memory.read(thread.tid, call.arguments[2], in_memory) catch |e| switch (e) {
+        error.TraceeGone => return e,
+        error.Denied => return true, // what we may not read the kernel may
+        else => return false,
+    };
+    if (got < in_memory.len) return false;
+    const f_owner_pgrp = 2;
+    return isOursOrGroup(tracer, thread, if (words[0] == f_owner_pgrp) 0 -| words[1] else words[1]);
+}
+
+/// `number`: of a process, or minus that of a group.
+fn isOursOrGroup(tracer: *Tracer, thread: *const Thread, number: i32) bool {
+    if (number >= 0) return tracer.isOurs(thread, number);
+    const session = tracer.session;
+    for ([_]i32{ session.tracer_pid, session.front_pid }) |process| {
+        if (sys.groupOf(process) == 0 -| number) return status_file.isSamePidNamespace(thread.tid);
+    }
+    return false;
 }
 
 /// The kernel skips the call, and the tracee gets `result`.

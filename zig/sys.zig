@@ -383,6 +383,12 @@ pub fn ownPid() i32 {
     return linux.getpid();
 }
 
+/// The process group of a process; 0: it is gone.
+pub fn groupOf(process: i32) i32 {
+    const rc = linux.syscall1(.getpgid, @as(u32, @bitCast(process)));
+    return @intCast(check(rc) catch return 0);
+}
+
 pub fn parentPid() i32 {
     return linux.getppid();
 }

@@ -147,6 +147,10 @@ pub const Special = enum {
     truncate,
     /// A page that the kernel has to wait for would hold up our reading as well.
     userfaultfd,
+    /// A clone of a file's content, userfaultfd's twin, or who gets a socket's signals.
+    ioctl,
+    /// Onto standard input, output or error; or who gets a descriptor's signals.
+    fcntl,
     /// What is sent from now on may say to whom.
     connect,
     /// The same, if it has an address.
@@ -209,6 +213,14 @@ const f_dupfd_cloexec = 1030;
 const ficlone = 0x4004_9409;
 const ficlonerange = 0x4020_940d;
 const fideduperange = 0xc018_9436;
+/// Who gets the signals of a descriptor: a process, or minus a group. The `_ex` and the two of ioctl, which are of sockets,
+/// have it in memory.
+pub const owner = struct {
+    pub const f_setown = 8;
+    pub const f_setown_ex = 15;
+    pub const fiosetown = 0x8901;
+    pub const siocspgrp = 0x8902;
+};
 /// The same of /dev/userfaultfd, as userfaultfd(2).
 pub const userfaultfd_new = 0xaa00;
 
@@ -226,10 +238,14 @@ const executable_memory: []const []const Condition = &.{&.{.{ .any_bits = .{ .ar
 const onto_stdio: []const []const Condition = &.{&.{.{ .below = .{ .argument = 1, .limit = 3 } }}};
 const at_protected: []const []const Condition = &.{&.{.{ .protected = 0 }}};
 const limits_of_protected: []const []const Condition = &.{&.{ .{ .protected = 0 }, .{ .pointer = 2 } }};
-const fcntl_onto_stdio: []const []const Condition = &.{&.{
-    .{ .one_of = .{ .argument = 1, .values = &.{ f_dupfd, f_dupfd_cloexec } } },
-    .{ .below = .{ .argument = 2, .limit = 3 } },
-}};
+const fcntl_when: []const []const Condition = &.{
+    &.{
+        .{ .one_of = .{ .argument = 1, .values = &.{ f_dupfd, f_dupfd_cloexec } } },
+        .{ .below = .{ .argument = 2, .limit = 3 } },
+    },
+    // Not only the two numbers that the filter knows: each thread of the front end has one, and so has their group.
+    &.{.{ .one_of = .{ .argument = 1, .values = &.{ owner.f_setown, owner.f_setown_ex } } }},
+};
 
 pub const rows = [_]Row{
     // Opening
@@ -324,8 +340,11 @@ pub const rows = [_]Row{
     .{ .name = "splice", .arguments = &.{ fd0, arg(2, .descriptor) } },
     .{
         .name = "ioctl",
-        .when = &.{&.{.{ .one_of = .{ .argument = 1, .values = &.{ ficlone, ficlonerange, fideduperange, userfaultfd_new } } }}},
-        .special = .userfaultfd,
+        .when = &.{&.{.{ .one_of = .{
+            .argument = 1,
+            .values = &.{ ficlone, ficlonerange, fideduperange, userfaultfd_new, owner.fiosetown, owner.siocspgrp },
+        } }}},
+        .special = .ioctl,
         .arguments = &.{fd0},
     },
     .{ .name = "memfd_create", .arguments = &.{ arg(0, .text), made } },
@@ -355,8 +374,8 @@ pub const rows = [_]Row{
     .{ .name = "dup", .arguments = &.{arg(0, .socket)} },
     .{ .name = "dup2", .when = onto_stdio, .arguments = &.{arg(0, .socket)} },
     .{ .name = "dup3", .when = onto_stdio, .arguments = &.{arg(0, .socket)} },
-    .{ .name = "fcntl", .when = fcntl_onto_stdio, .arguments = &.{arg(0, .socket)} },
-    .{ .name = "fcntl64", .when = fcntl_onto_stdio, .arguments = &.{arg(0, .socket)} },
+    .{ .name = "fcntl", .special = .fcntl, .when = fcntl_when, .arguments = &.{arg(0, .socket)} },
+    .{ .name = "fcntl64", .special = .fcntl, .when = fcntl_when, .arguments = &.{arg(0, .socket)} },
 
     // The system
     .{ .name = "mount", .special = .mounts, .arguments = &.{ arg(0, .text), arg(1, .file), arg(2, .text) } },

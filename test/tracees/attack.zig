@@ -15,7 +15,9 @@ pub fn main() void {
         memory(victim);
         descriptors(victim);
         tracing(victim);
+        owners(victim);
     }
+    owners(-@as(i32, @intCast(t.must(.getpgid, .{tracer}))));
     for ([_]i32{ tracer, front_end }) |victim| signals(victim);
 }
 
@@ -57,6 +59,27 @@ fn tracing(victim: i32) void {
     const attach = 16;
     say("PTRACE_SEIZE", victim, t.call(.ptrace, .{ seize, victim, 0, 0 }));
     say("PTRACE_ATTACH", victim, t.call(.ptrace, .{ attach, victim, 0, 0 }));
+}
+
+/// Whoever gets a descriptor's signals gets the one that F_SETSIG chooses; `victim` below zero: a group.
+fn owners(victim: i32) void {
+    const setown = 8;
+    const setown_ex = 15;
+    var pair: [2]i32 = undefined;
+    _ = t.must(.socketpair, .{ 1, 1, 0, &pair });
+    // To oneself it is nobody's affair.
+    for ([_]u32{ 0x8901, 0x8902 }) |command| _ = t.must(.ioctl, .{ pair[0], command, &t.pid() });
+    _ = t.must(.fcntl, .{ pair[0], setown, t.pid() });
+    _ = t.must(.fcntl, .{ pair[0], setown_ex, &[2]i32{ 1, t.pid() } });
+
+    say("F_SETOWN", victim, t.call(.fcntl, .{ pair[0], setown, victim }));
+    for ([_]u32{ 0x8901, 0x8902 }) |command| say("FIOSETOWN, SIOCSPGRP", victim, t.call(.ioctl, .{ pair[0], command, &victim }));
+    for ([_]i32{ 0, 1, 2 }) |kind| {
+        if ((kind == 2) != (victim < 0)) continue;
+        const owner: [2]i32 = .{ kind, if (victim < 0) -victim else victim };
+        say("F_SETOWN_EX", victim, t.call(.fcntl, .{ pair[0], setown_ex, &owner }));
+    }
+    for (pair) |end| t.close(@intCast(end));
 }
 
 fn signals(victim: i32) void {
