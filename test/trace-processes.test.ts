@@ -22,7 +22,7 @@ async function trace(scratch: Scratch, command: string[], args: string[] = []): 
 const rows: { name: string; processes: number }[] = [
   { name: "children", processes: 11 },
   { name: "thread-exec", processes: 1 },
-  { name: "exec-kinds", processes: 10 },
+  { name: "exec-kinds", processes: 11 },
   { name: "stop", processes: 8 },
 ];
 

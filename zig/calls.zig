@@ -207,7 +207,7 @@ pub fn placeOf(tracer: *Tracer, thread: *Thread, directory: u8) paths.Place {
     };
 }
 
-/// The argument of an exec, for its event; `arguments` has the directory.
+/// The argument of an exec, for its event, and `paths.max` behind it the directory that it starts from.
 fn keepPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     const call = &thread.call;
     const buffer = tracer.tracees.takeBuffer(call) orelse return limit(tracer, thread, "calls at once");
@@ -219,6 +219,14 @@ fn keepPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     };
     if (given.truncated) call.flags |= records.bit(.truncated);
     call.length = @intCast(given.bytes.len);
+    if (call.length == 0 or buffer[0] == '/') return;
+    // exec closes a descriptor that has CLOEXEC: where it leads to can only be asked now.
+    const at = row.arguments[0].at;
+    if (at == syscalls.Argument.none) return;
+    const place = placeOf(tracer, thread, at);
+    if (place.directory == linux.AT.FDCWD) return;
+    const directory = paths.base(place, buffer[paths.max..][0..paths.max]) orelse return;
+    call.directory_length = @intCast(directory.len);
 }
 
 fn readBefore(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {

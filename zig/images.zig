@@ -3,6 +3,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
@@ -47,8 +48,8 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
     if (executable.link.deleted) flags |= records.bit(.deleted);
 
     var program_buffer: [paths.max]u8 = undefined;
-    const program_path = programPath(tracer, leader, owner, &program_buffer, &flags);
-    const program = takeProgram(tracer, leader, owner, &executable);
+    const program_path = programPath(tracer, leader, &executable, &program_buffer, &flags);
+    const program = takeProgram(tracer, leader, &executable);
 
     const status = status_file.read(owner.pid) catch status_file.Status{};
     var comm_buffer: [64]u8 = undefined;
@@ -117,34 +118,40 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
 }
 
 /// The argument of exec made absolute, as text: it is what the program was called by. Empty for a descriptor (fexecve).
-fn programPath(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, buffer: []u8, flags: *u16) []const u8 {
+fn programPath(tracer: *Tracer, leader: *Thread, executable: *const File, buffer: []u8, flags: *u16) []const u8 {
     const argument = tracer.tracees.bufferOf(&leader.call);
     if (leader.call.class != .exec or argument.len == 0) return "";
-    const resolved = paths.calledBy(&tracer.descriptors, place(tracer, leader, owner), argument, buffer);
+    if (isStartUnknown(leader, argument)) return executable.link.path;
+    const resolved = paths.calledBy(&tracer.descriptors, place(tracer, leader), argument, buffer);
     if (resolved.truncated) flags.* |= records.bit(.truncated);
     return resolved.path;
 }
 
-fn place(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner) paths.Place {
-    const row = &syscalls.rows[leader.call.row];
-    const at = row.arguments[0].at;
-    return .{
-        .owner = owner,
-        .directory = if (at == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(leader.call.arguments[at]))),
-        .roots_differ = tracer.roots_differ,
-    };
+fn place(tracer: *Tracer, leader: *Thread) paths.Place {
+    const call = &leader.call;
+    var start = calls.placeOf(tracer, leader, syscalls.rows[call.row].arguments[0].at);
+    if (call.directory_length > 0) start.directory_path = tracer.tracees.buffers[call.buffer][paths.max..][0..call.directory_length];
+    return start;
+}
+
+/// A path that starts at a descriptor which could not be asked before the call. Now the number may be another file's.
+fn isStartUnknown(leader: *const Thread, argument: []const u8) bool {
+    const call = &leader.call;
+    const at = syscalls.rows[call.row].arguments[0].at;
+    if (argument[0] == '/' or at == syscalls.Argument.none or call.directory_length > 0) return false;
+    return @as(i32, @bitCast(@as(u32, @truncate(call.arguments[at])))) != linux.AT.FDCWD;
 }
 
 /// The named file, where it is another than the one that runs: a script, whose interpreter runs.
-fn takeProgram(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Owner, executable: *const File) File {
+fn takeProgram(tracer: *Tracer, leader: *Thread, executable: *const File) File {
     const same: File = .{
         .identity = executable.identity,
         .held = .{ .not_held = executable.held.not_held, .errno = executable.held.errno, .content = executable.held.content },
     };
     const argument = tracer.tracees.bufferOf(&leader.call);
-    if (leader.call.class != .exec or argument.len == 0) return same;
+    if (leader.call.class != .exec or argument.len == 0 or isStartUnknown(leader, argument)) return same;
     const flags: linux.O = .{ .PATH = true, .CLOEXEC = true };
-    const taken = paths.openInPlace(place(tracer, leader, owner), argument, flags) orelse return .{};
+    const taken = paths.openInPlace(place(tracer, leader), argument, flags) orelse return .{};
     defer sys.close(taken);
     const identity = tracer.descriptors.identify(taken) catch return .{};
     if (identity.device == executable.identity.device and identity.inode == executable.identity.inode) return same;

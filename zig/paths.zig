@@ -16,6 +16,8 @@ pub const Place = struct {
     owner: Owner,
     /// The directory that a relative path starts from; AT_FDCWD: the working directory.
     directory: i32,
+    /// Its path, where the descriptor may be closed by now.
+    directory_path: []const u8 = "",
     /// Somebody in the build may have another root, or other mounts, than we.
     roots_differ: bool,
 };
@@ -84,7 +86,8 @@ pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
     if (path[0] == '/') {
         at = ownProc(place.owner, path, &buffer);
     } else {
-        at = basePath(place, &buffer);
+        if (place.directory_path.len + 1 + path.len >= buffer.len) return null;
+        at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
         at = sys.append(&buffer, at, "/");
         at = sys.append(&buffer, at, path);
     }
@@ -145,6 +148,10 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
 
 /// The directory that a relative path starts from.
 pub fn base(place: Place, out: []u8) ?[]u8 {
+    if (place.directory_path.len > 0) {
+        if (place.directory_path.len > out.len) return null;
+        return out[0..sys.append(out, 0, place.directory_path)];
+    }
     var buffer: [64]u8 = undefined;
     const at = basePath(place, &buffer);
     buffer[at] = 0;

@@ -73,6 +73,8 @@ pub const Call = struct {
     /// Buffer with the items that were read before the call, or with the path of an exec.
     buffer: u32 = no_buffer,
     length: u32 = 0,
+    /// Of an exec: how long the directory's path behind it is.
+    directory_length: u32 = 0,
     items: u16 = 0,
     /// bits of abi.Flag
     flags: u16 = 0,

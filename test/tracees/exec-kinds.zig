@@ -17,7 +17,8 @@ pub fn main(init: std.process.Init.Minimal) void {
     plain();
     relative();
     byDescriptor();
-    byDirectory();
+    byDirectory(0, "execveat with a directory");
+    byDirectory(O.cloexec, "execveat with a directory that it closes");
     fromMemory();
     script();
     searched();
@@ -78,16 +79,16 @@ fn byDescriptor() void {
     line.begin("program").number("pid", child).text("executable", t.absolute(&path_buffer, "copy")).texts("argv", &.{ "fexecve", "x" }).text("how", "execveat AT_EMPTY_PATH").end();
 }
 
-fn byDirectory() void {
+fn byDirectory(comptime flags: u32, how: []const u8) void {
     const child = inChild(struct {
         fn start() void {
-            const directory = t.open(".", O.path | O.directory, 0);
+            const directory = t.open(".", O.path | O.directory | flags, 0);
             const argv = [_:null]?[*:0]const u8{ "execveat", "x" };
             _ = t.call(.execveat, .{ directory, "copy", &argv, environment, 0 });
         }
     }.start);
     const path = t.absolute(&path_buffer, "copy");
-    see(child, path, path, &.{ "execveat", "x" }, "execveat with a directory");
+    see(child, path, path, &.{ "execveat", "x" }, how);
 }
 
 fn fromMemory() void {
