@@ -221,6 +221,26 @@ test("key: another one in its place after the build is refused", async () => {
   await expect(key.read()).rejects.toThrow(/another key/);
 });
 
+const otherKinds: [name: string, replace: (path: string) => void][] = [
+  ["a pipe, which nobody writes to", path => Bun.spawnSync(["mkfifo", path])],
+  ["a link to an endless device", path => symlinkSync("/dev/zero", path)],
+  ["a directory", path => mkdirSync(path)],
+];
+for (const [name, replace] of otherKinds) {
+  for (const place of ["key.pem", "passphrase"]) {
+    test(`key: ${name}, in place of ${place} after the build is refused and never waited for`, async () => {
+      const directory = scratch();
+      const [path, passphrasePath] = [join(directory, "key.pem"), join(directory, "passphrase")];
+      writeFileSync(path, newKey());
+      writeFileSync(passphrasePath, "secret");
+      const key = await checkKey({ path, passphrase: undefined, passphrasePath, environment: {} });
+      rmSync(join(directory, place));
+      replace(join(directory, place));
+      await expect(key.read()).rejects.toThrow(/was a file when the command started, and is none any more/);
+    });
+  }
+}
+
 test("key: a pipe is read once, when it is needed", async () => {
   const directory = scratch();
   const path = join(directory, "pipe");

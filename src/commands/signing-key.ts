@@ -30,12 +30,13 @@ interface FileId {
 export async function checkKey(source: KeySource): Promise<CheckedKey> {
   const places = [source.path, source.passphrasePath].filter(path => path !== undefined);
   const found = places.map(identify);
-  const checked = found.includes(undefined) ? undefined : (await readKey(source)).publicKey.keyid;
+  const areFiles = new Set(places.filter((_, i) => found[i] !== undefined));
+  const checked = areFiles.size < places.length ? undefined : (await readKey(source, areFiles)).publicKey.keyid;
   return {
     withheldDescriptors: places.map(descriptorNamed).filter(descriptor => descriptor !== undefined),
     files: found.filter(file => file !== undefined),
     async read() {
-      const key = await readKey(source);
+      const key = await readKey(source, areFiles);
       if (checked !== undefined && key.publicKey.keyid !== checked) {
         // The build could write the file: a record signed by its key would look like one of ours.
         throw new ToolError("key-unreadable", `${source.path} held another key when the command started`);
@@ -45,9 +46,11 @@ export async function checkKey(source: KeySource): Promise<CheckedKey> {
   };
 }
 
-async function readKey(source: KeySource): Promise<PrivateKey> {
-  const passphrase = await readPassphrase(source, source.environment, async path => readSmallFile(path));
-  return loadPrivateKey(readSmallFile(source.path), passphrase, source.path);
+/** `areFiles`: the paths that regular files were found at. */
+async function readKey(source: KeySource, areFiles: ReadonlySet<string>): Promise<PrivateKey> {
+  const read = (path: string) => readSmallFile(path, areFiles.has(path));
+  const passphrase = await readPassphrase(source, source.environment, async path => read(path));
+  return loadPrivateKey(read(source.path), passphrase, source.path);
 }
 
 /** N of /dev/fd/N and its like, where they mean this process. */
@@ -70,14 +73,20 @@ function identify(path: string): FileId | undefined {
   }
 }
 
-/** Bounded, and from the start also where the descriptor has been read before. */
-function readSmallFile(path: string): Uint8Array {
+/** A pipe that the build has put in the place of the key would hold up the end of the run for ever. */
+const withoutWaiting = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+
+/** Bounded, and from the start also where the descriptor has been read before. `wasFile`: it was a regular file, and has to be one. */
+function readSmallFile(path: string, wasFile: boolean): Uint8Array {
   const given = descriptorNamed(path);
   let descriptor: number | undefined;
   try {
     // Without /proc there is no /dev/fd either: the descriptor itself is there.
-    descriptor = given ?? openSync(path, constants.O_RDONLY);
+    descriptor = given ?? openSync(path, wasFile ? withoutWaiting : constants.O_RDONLY);
     const stat = fstatSync(descriptor);
+    if (wasFile && !stat.isFile()) {
+      throw new ToolError("key-unreadable", `${path} was a file when the command started, and is none any more`);
+    }
     if (stat.isDirectory()) throw new ToolError("key-unreadable", `cannot read ${path}: it is a directory`);
     const bytes = new Uint8Array(keyBytesMax + 1);
     let length = 0;
