@@ -272,7 +272,7 @@ describe("readers", () => {
     ["pseudo-filesystem", { file: { fileSystem: 0x9fa0 } }, undefined],
     ["unreadable", { notHeld: "unreadable", file: { mode: 0o100200 } }, "unreadable-file"],
     ["too-large", { file: { blocks: (16n << 21n) + 1n } }, "too-large"],
-    ["too-large", { file: { size: (256n << 30n) + 1n } }, "too-large"],
+    ["too-large", { file: { size: 17n << 30n } }, "too-large"],
   ];
   for (const [reason, options, gap] of reasons) {
     test(`no digest: ${reason} (${JSON.stringify(options, (_, value) => (typeof value === "bigint" ? String(value) : value))})`, async () => {
@@ -288,11 +288,34 @@ describe("readers", () => {
     });
   }
 
-  test("holes are no data", () => {
-    const file = { ...noFile, size: 20n << 30n };
-    expect(isTooLarge({ ...file, blocks: 8n })).toBe(false);
-    expect(isTooLarge({ ...file, blocks: 40n << 20n })).toBe(true);
-  });
+  const sizes: [name: string, gib: { size: bigint; data: bigint }, tooLarge: boolean][] = [
+    ["data up to the limit", { size: 16n, data: 16n }, false],
+    ["more data", { size: 17n, data: 17n }, true],
+    ["more data than length", { size: 1n, data: 17n }, true],
+    ["holes up to the limit", { size: 16n, data: 0n }, false],
+    ["more holes", { size: 17n, data: 0n }, true],
+    ["more holes, beside data", { size: 27n, data: 10n }, true],
+    ["data and holes up to their limits", { size: 32n, data: 16n }, false],
+  ];
+  for (const [name, { size, data }, tooLarge] of sizes) {
+    test(`size: ${name}`, () => {
+      expect(isTooLarge({ ...noFile, size: size << 30n, blocks: data << 21n })).toBe(tooLarge);
+    });
+  }
+
+  for (const unlinked of [false, true]) {
+    test(`holes that a writer makes after its open${unlinked ? ", in a file that loses its name" : ""}`, async () => {
+      const script = new Script();
+      script.process(1, 0);
+      writes(script, 1, at("sparse"), "");
+      truncateSync(at("sparse"), 20 * 2 ** 30);
+      if (unlinked) {
+        script.call(1, "unlink", [0], [pathItem(0, at("sparse")), { kind: "file", argument: 0, file: identityOf(at("sparse")) }]);
+        unlinkSync(at("sparse"));
+      }
+      expect(kinds(await script.finish())).toEqual(["too-large"]);
+    });
+  }
 
   test("paths are those of the process's own root", async () => {
     const script = new Script();

@@ -57,8 +57,8 @@ export interface WalkOptions {
 const settledAfterNs = 20_000_000n;
 /** A file with more data than this is listed as unread. */
 const dataMax = 16n << 30n;
-/** The same for the length: reading the holes of a sparse file takes time too. */
-const sizeMax = 256n << 30n;
+/** The same for the holes of a sparse file: reading them takes time too. */
+const holesMax = 16n << 30n;
 /** statfs types of file systems whose files are questions to the kernel: reading them has effects, or never ends. */
 const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x9fa0, // proc
@@ -225,7 +225,8 @@ function readContents(path: Buffer, hashes: readonly HashName[]): Contents {
     for (let attempt = 0; attempt < readAttempts; attempt++) {
       const before = fstatSync(descriptor, { bigint: true });
       if (!before.isFile()) return { unread: "no longer a regular file" };
-      if (before.size > sizeMax || before.blocks * 512n > dataMax) return { unread: "too large" };
+      const data = before.blocks * 512n;
+      if (data > dataMax || before.size - data > holesMax) return { unread: "too large" };
       const startedNs = BigInt(Date.now()) * 1_000_000n;
       const digest = digestDescriptor(descriptor, hashes, Number(before.size));
       const after = fstatSync(descriptor, { bigint: true });

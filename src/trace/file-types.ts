@@ -113,14 +113,16 @@ export const isRemote = (file: FileIdentity): boolean => remoteFileSystems.has(f
 // ---------------------------------------------------------------------------------------------
 // Size
 
-/** A file with more data than this gets no digest. Holes do not count: blocks, not length. */
+/** A file with more data than this gets no digest. */
 export const dataMax = 16n << 30n;
-/** The same for the length, since reading holes takes time too. */
-export const lengthMax = 256n << 30n;
+/** The same for holes: they are made in no time, and reading them takes as long as reading data. */
+export const holesMax = 16n << 30n;
 const blockSize = 512n;
 
-export const isTooLarge = (file: { size: bigint; blocks: bigint }): boolean =>
-  file.blocks * blockSize > dataMax || file.size > lengthMax;
+export function isTooLarge({ size, blocks }: { size: bigint; blocks: bigint }): boolean {
+  const data = blocks * blockSize;
+  return data > dataMax || size - data > holesMax;
+}
 
 /** One text per inode. Inodes come back after a deletion: identity in time needs ctime too. */
 export const fileKey = (file: { device: bigint; inode: bigint }): string => `${file.device}:${file.inode}`;
