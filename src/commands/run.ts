@@ -106,7 +106,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   const { options } = plan;
   const inputs = options.trace ? await import("./run-inputs.ts") : undefined;
   const inputsBefore = options.vouch !== "no" ? inputs?.readInputsBefore(before.root) : undefined;
-  using trace = options.trace ? await createTrace(options, session, before) : undefined;
+  using trace = options.trace ? await createTrace(plan, session, before) : undefined;
   session.start({
     trace: options.trace,
     argvIndex: plan.argvIndex,
@@ -148,7 +148,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   };
 }
 
-async function createTrace(options: RunOptions, session: Session, before: FactsBefore): Promise<Trace> {
+async function createTrace({ options, signer }: RunPlan, session: Session, before: FactsBefore): Promise<Trace> {
   const { Trace } = await import("../trace/trace.ts");
   return new Trace({
     hashes: options.hashes,
@@ -159,6 +159,7 @@ async function createTrace(options: RunOptions, session: Session, before: FactsB
     frontEndPid: process.pid,
     keepEnvironments: options.attestations.includes("environment"),
     keepThreads: true,
+    keyFiles: signer.kind === "file" ? signer.key.files : [],
   });
 }
 

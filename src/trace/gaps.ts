@@ -71,6 +71,11 @@ export const gapTable = {
     severity: "gap",
     sentence: "files or directories of the working directory could not be read and are not among the materials or products",
   },
+  "key-exposed": {
+    severity: "gap",
+    sentence:
+      "a process of the build opened the file of the signing key, or of its passphrase, for reading: it can sign as we do",
+  },
 } as const satisfies Record<string, GapRow>;
 
 export type GapName = keyof typeof gapTable;

@@ -9,6 +9,7 @@ import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
 import type { FileFigures } from "./file-facts.ts";
 import { Files } from "./files.ts";
+import { KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { createPeerFinder } from "./peers.ts";
@@ -32,6 +33,8 @@ export interface TraceOptions {
   onUnderstood?: (inode: bigint) => void;
   /** The digest threads outlive `finish`, since they have more to do: whoever wants that disposes of the trace. */
   keepThreads?: boolean;
+  /** Signing key and passphrase: no process of the build should read them. */
+  keyFiles?: readonly { device: bigint; inode: bigint }[];
   /** For tests. */
   limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number };
 }
@@ -50,6 +53,7 @@ export class Trace {
   readonly #digester: Digester;
   readonly #processes: Processes;
   readonly #files: Files;
+  readonly #keyFiles: KeyFiles;
   readonly #syscalls: Syscalls;
   readonly #network: Network;
   #survivors = 0;
@@ -65,6 +69,7 @@ export class Trace {
     this.#digester = new Digester({ hashes, ...digesterLimits });
     const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
     this.#files = new Files({ contents, reportGap, ...(keptMax === undefined ? {} : { keptMax }) });
+    this.#keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
     this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, executed });
@@ -83,6 +88,7 @@ export class Trace {
     switch (event.kind) {
       case "open":
         this.#files.onOpen(event);
+        this.#keyFiles.onOpen(event);
         this.#syscalls.onOpen(event);
         return;
       case "syscall":
@@ -103,6 +109,7 @@ export class Trace {
         return;
       case "inherited":
         this.#files.onInherited(event);
+        this.#keyFiles.onOpen(event);
         this.#syscalls.onInherited(event);
         this.#network.onInherited(event);
         return;
