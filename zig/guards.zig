@@ -2,8 +2,10 @@
 //! for the tracer or the front end.
 const std = @import("std");
 const linux = std.os.linux;
+const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const decode = @import("decode.zig");
+const descriptors_mod = @import("descriptors.zig");
 const inject = @import("inject.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
@@ -138,12 +140,66 @@ pub fn isPrivateOfOurs(tracer: *Tracer, thread: *const Thread, path: []const u8,
     return (opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process);
 }
 
+/// The same of what was opened, wherever proc is mounted.
+pub fn isPrivateFile(tracer: *Tracer, thread: *const Thread, file: *const abi.FileIdentity, path: []const u8, flags: u64) bool {
+    if (file.file_system != proc_magic) return false;
+    return isPrivateOfOurs(tracer, thread, path, flags) or isBelowOurs(tracer, thread, file, path, flags);
+}
+
+const proc_magic = 0x9fa0;
+
+fn isBelowOurs(tracer: *Tracer, thread: *const Thread, file: *const abi.FileIdentity, path: []const u8, flags: u64) bool {
+    if (std.mem.startsWith(u8, path, "/proc/")) return false; // told by its text already
+    var at: usize = 0;
+    while (status_file.entryBelow(path, &at)) |entry| {
+        if ((opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process)) return true;
+    }
+    return isBoundOfOurs(tracer, file);
+}
+
+/// A part of our own /proc that is mounted elsewhere has no number in its path, but the same inode.
+fn isBoundOfOurs(tracer: *Tracer, file: *const abi.FileIdentity) bool {
+    for ([_]i32{ tracer.session.tracer_pid, tracer.session.front_pid }) |process| {
+        for (status_file.private_names ++ [_][]const u8{""}) |name| {
+            var path: [64]u8 = undefined;
+            var stat: linux.Statx = undefined;
+            if (sys.statx(linux.AT.FDCWD, sys.procPath(&path, process, name), linux.AT.SYMLINK_NOFOLLOW, &stat) != .SUCCESS) continue;
+            const own = descriptors_mod.identityOf(&stat);
+            if (own.inode == file.inode and own.device == file.device) return true;
+        }
+    }
+    return false;
+}
+
+/// Whether a path goes through one of the links that a proc has, by which a file is reached that does not show it.
+fn goesThroughOurs(tracer: *Tracer, thread: *Thread, path: []const u8) bool {
+    const row = &syscalls.rows[thread.call.row];
+    const place = calls.placeOf(tracer, thread, opens.directoryOf(row));
+    var parts = std.mem.tokenizeScalar(u8, path, '/');
+    while (parts.next()) |part| {
+        const is_number = parts.peek() == null and std.ascii.isDigit(part[0]);
+        if (!is_number and !status_file.isPrivate(part)) continue;
+        const start = @intFromPtr(part.ptr) - @intFromPtr(path.ptr);
+        if (std.mem.eql(u8, path[0..start], "/")) continue;
+        const descriptor = paths.openInPlace(place, if (start == 0) "." else path[0..start], .{ .PATH = true, .CLOEXEC = true }) orelse return false;
+        defer sys.close(descriptor);
+        const file = tracer.descriptors.identify(descriptor) catch continue;
+        if (file.file_system != proc_magic) continue;
+        var buffer: [2 * paths.max + 1]u8 = undefined;
+        const link = tracer.descriptors.linkOf(descriptor, &file, buffer[0..paths.max]) catch continue;
+        var length = sys.append(&buffer, link.path.len, "/");
+        length = sys.append(&buffer, length, part);
+        if (isPrivateOfOurs(tracer, thread, buffer[0..length], 0) or isBelowOurs(tracer, thread, &file, buffer[0..length], 0)) return true;
+    }
+    return false;
+}
+
 /// Before the call for those who could succeed: a link below fd/ leads to a file that shows no more where it was found.
 fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
     var buffer: [paths.max]u8 = undefined;
     const path = try opens.argumentOf(tracer, thread, row, &buffer);
-    if (!isPrivateOfOurs(tracer, thread, path, opens.flagsOf(&thread.call, row))) return;
+    if (!isPrivateOfOurs(tracer, thread, path, opens.flagsOf(&thread.call, row)) and !goesThroughOurs(tracer, thread, path)) return;
     tracer.gap(thread, .attack_refused, thread.call.number, path);
     const kept = tracer.tracees.takeBuffer(&thread.call) orelse return calls.limit(tracer, thread, "calls at once");
     var items: decode.Items = .{ .buffer = kept };

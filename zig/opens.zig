@@ -67,7 +67,7 @@ pub fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) 
     tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
 }
 
-fn directoryOf(row: *const Row) u8 {
+pub fn directoryOf(row: *const Row) u8 {
     return if (row.open.path == 1) 0 else syscalls.Argument.none;
 }
 
@@ -112,7 +112,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         break :blk .{ .path = paths.resolve(&tracer.descriptors, calls.placeOf(tracer, thread, directoryOf(row)), argument, .name, &link_buffer).path };
     };
     if (link.deleted) flags |= records.bit(.deleted);
-    if (guards.isPrivateOfOurs(tracer, thread, link.path, fixed.flags)) return guards.takeBack(tracer, thread, number, link.path);
+    if (guards.isPrivateFile(tracer, thread, &fixed.file, link.path, fixed.flags)) return guards.takeBack(tracer, thread, number, link.path);
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else

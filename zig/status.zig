@@ -71,16 +71,29 @@ pub fn entryOf(path: []const u8) ?Entry {
     return if (process == 0) null else .{ .process = process, .file = file };
 }
 
+/// The next entry of a process behind `at`, where it is not known at which directory a proc is mounted.
+pub fn entryBelow(path: []const u8, at: *usize) ?Entry {
+    while (std.mem.findScalarPos(u8, path, at.*, '/')) |slash| {
+        at.* = slash + 1;
+        var parts = std.mem.tokenizeScalar(u8, path[slash..], '/');
+        const process = number(i32, parts.next() orelse return null, 10);
+        const file = parts.next() orelse return null;
+        if (process > 0) return .{ .process = process, .file = file };
+    }
+    return null;
+}
+
 /// What the kernel shows of a process only to those who may trace it. Whoever may read the rest sees no secret.
 pub fn isPrivate(file: []const u8) bool {
-    const names = [_][]const u8{
-        "mem",         "environ", "auxv",        "syscall",       "stack",      "maps",    "smaps",   "smaps_rollup",
-        "numa_maps",   "pagemap", "map_files",   "fd",            "fdinfo",     "root",    "cwd",     "exe",
-        "personality", "ns",      "patch_state", "timerslack_ns", "clear_refs", "uid_map", "gid_map",
-    };
-    for (names) |name| if (std.mem.eql(u8, name, file)) return true;
+    for (private_names) |name| if (std.mem.eql(u8, name, file)) return true;
     return false;
 }
+
+pub const private_names = [_][]const u8{
+    "mem",         "environ", "auxv",        "syscall",       "stack",      "maps",    "smaps",   "smaps_rollup",
+    "numa_maps",   "pagemap", "map_files",   "fd",            "fdinfo",     "root",    "cwd",     "exe",
+    "personality", "ns",      "patch_state", "timerslack_ns", "clear_refs", "uid_map", "gid_map",
+};
 
 /// The name of a process, without the newline that the kernel adds.
 pub fn comm(pid: i32, buffer: []u8) []const u8 {

@@ -16,6 +16,7 @@ pub fn main() void {
         descriptors(victim);
         tracing(victim);
         owners(victim);
+        mounts(victim);
     }
     owners(-@as(i32, @intCast(t.must(.getpgid, .{tracer}))));
     for ([_]i32{ tracer, front_end }) |victim| signals(victim);
@@ -59,6 +60,36 @@ fn tracing(victim: i32) void {
     const attach = 16;
     say("PTRACE_SEIZE", victim, t.call(.ptrace, .{ seize, victim, 0, 0 }));
     say("PTRACE_ATTACH", victim, t.call(.ptrace, .{ attach, victim, 0, 0 }));
+}
+
+/// Another proc, and a part of the first at another place: for those who may mount.
+fn mounts(victim: i32) void {
+    const child = t.fork();
+    if (child != 0) {
+        _ = t.reap(child);
+        return;
+    }
+    const private = 1 << 18 | 1 << 14; // MS_PRIVATE | MS_REC
+    const bind = 1 << 12;
+    for ([_][*:0]const u8{ "again", "part" }) |name| _ = t.call(.mkdir, .{ name, 0o700 });
+    var of_victim: [64]u8 = undefined;
+    if (t.call(.unshare, .{t.linux.CLONE.NEWNS}) < 0 or t.call(.mount, .{ "none", "/", null, private, null }) < 0) t.exit(0);
+    if (t.call(.mount, .{ "proc", "again", "proc", 0, null }) < 0) t.exit(0);
+    if (t.call(.mount, .{ t.format(&of_victim, "/proc/{d}", .{victim}).ptr, "part", null, bind, null }) < 0) t.exit(0);
+    for ([_][]const u8{ "mem", "environ", "maps", "fd/0", "fd" }) |name| {
+        var path: [64]u8 = undefined;
+        tryOpen("proc mounted again", victim, t.format(&path, "again/{d}/{s}", .{ victim, name }));
+        tryOpen("part of proc mounted again", victim, t.format(&path, "part/{s}", .{name}));
+    }
+    var path: [64]u8 = undefined;
+    if (t.call(.chdir, .{t.format(&path, "again/{d}/fd", .{victim}).ptr}) >= 0) tryOpen("from within", victim, "0");
+    t.exit(0);
+}
+
+fn tryOpen(what: []const u8, victim: i32, path: [:0]const u8) void {
+    const result = t.call(.openat, .{ t.at_cwd, path.ptr, t.O.rdonly | t.O.nonblock, 0 });
+    say(what, victim, result);
+    if (result >= 0) t.close(@intCast(result));
 }
 
 /// Whoever gets a descriptor's signals gets the one that F_SETSIG chooses; `victim` below zero: a group.
