@@ -80,7 +80,7 @@ const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x6e736673, // nsfs
   0x187, // autofs: looking inside would mount
 ]);
-/** Why a directory of such a file system was not read. */
+/** Why a directory, or a file that a link leads to, of such a file system was not read. */
 export const pseudoFileSystem = "pseudo-filesystem";
 /** A file that changes while it is read is read again, at most this often. */
 const readAttempts = 3;
@@ -162,15 +162,22 @@ class Walker {
   #link(real: Buffer, shown: Buffer, above: readonly string[]): void {
     let target: Buffer;
     let stat: BigIntStats;
+    let isQuestion: boolean;
     try {
       target = realPath(real);
       stat = lstatSync(target, { bigint: true });
+      // /etc/mtab, where the root directory is walked. Asked per file only here: others are in a directory that was asked.
+      isQuestion = stat.isFile() && isPseudoFileSystem(target);
     } catch (error) {
       const word = errorWord(error);
       if (word !== "ENOENT" && word !== "ELOOP" && word !== "ENOTDIR") this.#miss(shown, word);
       return;
     }
     if (!isInside(this.root, target) || this.#excludedPaths.has(latin1(target))) return;
+    if (isQuestion) {
+      this.#miss(shown, pseudoFileSystem);
+      return;
+    }
     if (stat.isFile()) this.#file(target, shown, stat);
     if (!stat.isDirectory()) return;
     const key = fileKey(stat);
@@ -285,8 +292,8 @@ function fileKey(stat: BigIntStats): string {
 }
 
 /** Asked per directory: a mount point below the root is not always another device (bind mounts are not). */
-function isPseudoFileSystem(directory: Buffer): boolean {
-  return pseudoFileSystems.has(statfsSync(directory).type);
+function isPseudoFileSystem(path: Buffer): boolean {
+  return pseudoFileSystems.has(statfsSync(path).type);
 }
 
 function isInside(root: Buffer, path: Buffer): boolean {
