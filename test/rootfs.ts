@@ -1,4 +1,4 @@
-// A root directory that holds dist/cilock, a static busybox, a key, and nothing else: no libraries, no /etc, no /tmp.
+// A root directory that holds dist/cilock, a static busybox, a key, an input, and nothing else: no libraries, no /etc, no /tmp.
 import { generateKeyPairSync } from "node:crypto";
 import {
   chmodSync,
@@ -43,6 +43,8 @@ export class Rootfs {
   readonly path: string;
   /** In it; readable for everybody, since it is to be used by several. */
   readonly key = "/key.pem";
+  /** What the build reads: a build that reads the key is a gap. */
+  readonly input = "/input.txt";
   readonly publicPem: string;
   readonly #parent: string;
 
@@ -61,6 +63,7 @@ export class Rootfs {
     });
     this.publicPem = pair.publicKey;
     writeFileSync(join(this.path, this.key), pair.privateKey, { mode: 0o644 });
+    writeFileSync(join(this.path, this.input), "what the build reads\n", { mode: 0o644 });
   }
 
   /** Reads a record that was written to stdout, and has `cilock verify` look at it too. */
@@ -86,7 +89,7 @@ export function runWords(rootfs: Rootfs, { trace, command }: { trace: boolean; c
 
 /** Several processes, one of them in a pipe. Absolute paths, since busybox's shell would run its own applets without exec. */
 export const severalProcesses = {
-  command: ["/bin/sh", "-c", "/bin/true; /bin/cat /key.pem | /bin/wc -c; exit 7"],
+  command: ["/bin/sh", "-c", "/bin/true; /bin/cat /input.txt | /bin/wc -c; exit 7"],
   status: 7,
   programs: ["/bin/cat", "/bin/sh", "/bin/true", "/bin/wc"],
 } as const;

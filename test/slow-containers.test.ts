@@ -52,8 +52,8 @@ describe.skipIf(!canRunDocker)("in Docker", () => {
       const record = rootfs.read(stdout);
       expect(programsOf(record)).toEqual([...severalProcesses.programs]);
       const cat = record.processes.find(({ program }) => program === "/bin/cat");
-      const keyDigest = new Bun.CryptoHasher("sha256").update(readFileSync(join(rootfs.path, rootfs.key))).digest("hex");
-      expect(cat?.openedfiles[rootfs.key]).toEqual({ sha256: keyDigest });
+      const digest = new Bun.CryptoHasher("sha256").update(readFileSync(join(rootfs.path, rootfs.input))).digest("hex");
+      expect(cat?.openedfiles[rootfs.input]).toEqual({ sha256: digest });
       expect(record.commandRun.completeness?.verdict).not.toBe("incomplete");
       expect(record.commandRun.exitcode).toBe(severalProcesses.status);
       expect(status).toBe(severalProcesses.status);
