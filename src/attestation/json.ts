@@ -68,8 +68,7 @@ class Writer {
   readonly #buffer: Uint8Array;
   #filled = 0;
   #text = "";
-  readonly #keys = new Map<string, Uint8Array>();
-  readonly #values = new Map<JsonValue, Uint8Array>();
+  readonly #entries = new Map<string, Entry>();
 
   constructor(write: (piece: Uint8Array) => void) {
     this.#write = write;
@@ -137,25 +136,21 @@ class Writer {
   #map(map: JsonMap, depth: number): void {
     let separator = "{";
     for (const [key, item] of map) {
-      let name = this.#keys.get(key);
-      if (name === undefined) {
-        name = encoder.encode(`,${quote(key)}:`);
-        this.#keys.set(key, name);
+      let entry = this.#entries.get(key);
+      if (entry?.item !== item && isFlat(item) && depth < depthMax) {
+        entry = { item, bytes: encoder.encode(`,${quote(key)}:${flatText(item)}`) };
+        this.#entries.set(key, entry);
       }
-      let copy = this.#values.get(item);
-      if (copy === undefined && isFlat(item) && depth < depthMax) {
-        copy = encoder.encode(flatText(item));
-        this.#values.set(item, copy);
-      }
-      if (separator === "{") {
+      if (entry === undefined || entry.item !== item) {
+        this.#put(`${separator}${quote(key)}:`);
+        this.value(item, depth + 1);
+      } else if (separator === "{") {
         this.#put("{");
-        this.#bytes(name.subarray(1));
-        separator = ",";
+        this.#bytes(entry.bytes.subarray(1));
       } else {
-        this.#bytes(name);
+        this.#bytes(entry.bytes);
       }
-      if (copy !== undefined) this.#bytes(copy);
-      else this.value(item, depth + 1);
+      separator = ",";
     }
     this.#put(separator === "{" ? "{}" : "}");
   }
@@ -175,6 +170,12 @@ class Writer {
 function flatText(object: FlatObject): string {
   const fields = Object.entries(object).map(([key, value]) => `${quote(key)}:${quote(value)}`);
   return `{${fields.join(",")}}`;
+}
+
+/** Of a map, with the comma before it. The newest one of its key. */
+interface Entry {
+  item: JsonValue;
+  bytes: Uint8Array;
 }
 
 interface FlatObject {

@@ -156,6 +156,15 @@ class Tables {
   readonly argvs = new Table<string[]>(JSON.stringify);
   readonly environments = new Table<Map<string, string>>(variables => JSON.stringify([...variables]));
 
+  readonly #environments = new Map<Map<string, string>, number>();
+
+  /** Of one object, which many processes share, it is looked up at once. */
+  environment(variables: Map<string, string>): number {
+    const number = this.#environments.get(variables) ?? this.environments.numberOf(variables);
+    this.#environments.set(variables, number);
+    return number;
+  }
+
   path(path: string | undefined): number {
     return path === undefined || path === "" ? -1 : this.paths.numberOf(path);
   }
@@ -179,7 +188,7 @@ class Tables {
 
 function processJson(process: ProcessObservation, texts: Texts, tables: Tables): JsonObject {
   const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
-  const variables = texts.variables(process.environment);
+  const environment = texts.environment(process.environment);
   return omitUndefined({
     processid: process.pid,
     parentpid: process.parentPid,
@@ -197,7 +206,7 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
     exitcode: process.exitCode === 0 ? undefined : process.exitCode,
     exitsignal: process.exitSignal,
     argvId: argv && tables.argvs.numberOf(argv),
-    envId: variables && tables.environments.numberOf(variables),
+    envId: environment && tables.environment(environment.variables),
     cwdId: process.cwd === undefined ? undefined : tables.path(process.cwd),
     rootId: process.root === undefined ? undefined : tables.path(process.root),
     fileVersions: listJson(sorted(process.fileVersions), ([path, versions]) => ({

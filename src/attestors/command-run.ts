@@ -1,7 +1,7 @@
 // The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
 // The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
 import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
-import { JsonItems, omitUndefined } from "../attestation/json.ts";
+import { encodeJson, JsonEncoded, JsonItems, omitUndefined } from "../attestation/json.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import { formatTime } from "../time.ts";
 import type {
@@ -69,10 +69,21 @@ function* eachProcess(processes: readonly ProcessObservation[], texts: Texts): G
   for (const process of processes) yield processJson(process, texts);
 }
 
+/** Nearly all processes of a build have one of a few environments. */
+const environmentsKept = 100;
+
+interface RecordedEnvironment {
+  variables: Map<string, string>;
+  json: JsonEncoded;
+  /** `K=V K=V` */
+  line: JsonEncoded;
+}
+
 /** Texts on their way into the record: secrets replaced and counted, variables filtered. */
 export class Texts {
   readonly #redact: AttestorOptions["redact"];
   readonly #options: AttestorOptions | undefined;
+  readonly #environments = new Map<readonly Uint8Array[], RecordedEnvironment>();
   redactions = 0;
 
   constructor(options: AttestorOptions) {
@@ -94,10 +105,18 @@ export class Texts {
     return redacted;
   }
 
-  /** Undefined without the environment attestor. */
-  variables(environment: readonly Uint8Array[] | undefined): Map<string, string> | undefined {
+  /** Undefined without the environment attestor. Of the same environment it is the same object. */
+  environment(environment: readonly Uint8Array[] | undefined): RecordedEnvironment | undefined {
     if (!this.#options || !environment || environment.length === 0) return undefined;
-    return recordedVariables(environment, this.#options);
+    let recorded = this.#environments.get(environment);
+    if (!recorded) {
+      if (this.#environments.size >= environmentsKept) this.#environments.clear();
+      const variables = recordedVariables(environment, this.#options);
+      const line = [...variables].map(([name, value]) => `${name}=${value}`).join(" ");
+      recorded = { variables, json: new JsonEncoded(encodeJson(variables)), line: new JsonEncoded(encodeJson(line)) };
+      this.#environments.set(environment, recorded);
+    }
+    return recorded;
   }
 }
 
@@ -155,7 +174,7 @@ function nonZero(counts: Record<string, number>): JsonObject {
 
 function processJson(process: ProcessObservation, texts: Texts): JsonObject {
   const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
-  const variables = texts.variables(process.environment);
+  const environment = texts.environment(process.environment);
   return omitUndefined({
     program: process.program,
     processid: process.pid,
@@ -169,8 +188,8 @@ function processJson(process: ProcessObservation, texts: Texts): JsonObject {
     writtenDigests: digestsJson(process.writtenDigests),
     fileVersions: process.fileVersions.size === 0 ? undefined : (process.fileVersions satisfies JsonMap),
     unhashedOpens: listJson(process.unhashedOpens, ({ path, reason }) => ({ path, reason })),
-    environ: variables && [...variables].map(([name, value]) => `${name}=${value}`).join(" "),
-    env: variables,
+    environ: environment?.line,
+    env: environment?.json,
     specbypassisvuln: process.speculationVulnerable || undefined,
     root: process.root,
     images: listJson(process.images, image => imageJson(image, texts)),

@@ -70,8 +70,9 @@ export class Inputs {
     return paths.flatMap(path => {
       const found = this.#reads.get(path) ?? [];
       this.#reads.delete(path);
+      if (!Array.isArray(found)) return inputFile(path, found);
       const distinct = new Map<string, InputFile>();
-      for (const read of Array.isArray(found) ? found : [found]) {
+      for (const read of found) {
         const key = isKnown(read.content) ? JSON.stringify(read.content.digests) : "";
         if (!distinct.has(key)) distinct.set(key, inputFile(path, read));
       }

@@ -78,7 +78,9 @@ export class Processes {
   readonly #processes: (TracedProcess | undefined)[] = [];
   readonly #pids = new Set<number>();
   /** Variables repeat in every process of a build: one copy of each. */
-  readonly #variables = new Map<string, Uint8Array>();
+  readonly #variables = new Map<string, { bytes: Uint8Array; number: number }>();
+  /** So do whole environments; by the numbers of their variables. */
+  readonly #environments = new Map<string, Uint8Array[]>();
   execs = 0;
 
   constructor(options: ProcessesOptions) {
@@ -202,13 +204,22 @@ export class Processes {
   }
 
   #interned(environment: Uint8Array[]): Uint8Array[] {
-    return environment.map(variable => {
-      const key = Buffer.from(variable.buffer, variable.byteOffset, variable.byteLength).toString("latin1");
-      const known = this.#variables.get(key);
-      if (known) return known;
-      this.#variables.set(key, variable);
+    const variables = environment.map(bytes => {
+      const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+      let variable = this.#variables.get(key);
+      if (!variable) {
+        variable = { bytes, number: this.#variables.size };
+        this.#variables.set(key, variable);
+      }
       return variable;
     });
+    const key = variables.map(({ number }) => number).join(" ");
+    let known = this.#environments.get(key);
+    if (!known) {
+      known = variables.map(({ bytes }) => bytes);
+      this.#environments.set(key, known);
+    }
+    return known;
   }
 }
 
