@@ -146,6 +146,7 @@ class Table<T> {
   }
 }
 
+const encoder = new TextEncoder();
 const itself = (text: string): string => text;
 
 class Tables {
@@ -163,6 +164,19 @@ class Tables {
     const number = this.#environments.get(variables) ?? this.environments.numberOf(variables);
     this.#environments.set(variables, number);
     return number;
+  }
+
+  readonly #rows = new Map<string, { digests: DigestSet; bytes: Uint8Array }>();
+
+  /** `,{"pathId":…,"digestId":…}`; the newest one of each path is kept. */
+  row(path: string, digests: DigestSet): Uint8Array {
+    let row = this.#rows.get(path);
+    if (row?.digests !== digests) {
+      const text = `,{"pathId":${this.path(path)},"digestId":${this.digest(digests)}}`;
+      row = { digests, bytes: encoder.encode(text) };
+      this.#rows.set(path, row);
+    }
+    return row.bytes;
   }
 
   path(path: string | undefined): number {
@@ -220,15 +234,13 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
   });
 }
 
-/** Nearly all of a large record: only numbers, so it is written here, in a quarter of the time. */
+/** Nearly all of a large record, so it is written here: as objects of numbers it would take three times as long. */
 function filesJson(files: ReadonlyMap<string, DigestSet>, tables: Tables): JsonValue | undefined {
   if (files.size === 0) return undefined;
-  let text = "";
-  for (const path of [...files.keys()].sort()) {
-    const digests = files.get(path);
-    text += `${text === "" ? "[" : ","}{"pathId":${tables.path(path)},"digestId":${tables.digest(digests)}}`;
-  }
-  return new JsonEncoded(Buffer.from(`${text}]`));
+  const rows = [...files.keys()].sort().map(path => tables.row(path, files.get(path) ?? {}));
+  const bytes = Buffer.concat([...rows, Buffer.from("]")]);
+  bytes[0] = "[".charCodeAt(0);
+  return new JsonEncoded(bytes);
 }
 
 function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts, tables: Tables): JsonObject {
