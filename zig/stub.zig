@@ -1,14 +1,15 @@
 //! Root of the static stub: the program that takes the place of Bun's dynamic linker and of its shared
 //! libraries. link/bind.ts joins it with the Bun executable; from then on
 //!
-//!   kernel -> Bun's own _start -> __libc_start_main (musl, in this stub)
+//!   kernel -> Bun's own _start -> cilock_libc_start_main() below -> __libc_start_main (musl, in this stub)
 //!          -> .init_array of this stub -> startup() below -> Bun's constructors
-//!          -> Bun's main()
+//!          -> enterBun() below -> Bun's main()
 //!
 //! startup() runs before Bun has changed anything in the process: that is where tracer and command begin.
 const std = @import("std");
 const builtin = @import("builtin");
 const lib = @import("lib.zig");
+const sys = @import("sys.zig");
 
 comptime {
     @import("libstdcxx.zig").exportAll();
@@ -112,6 +113,47 @@ fn hideRuntimeSettings() void {
         kept += 1;
     }
     __environ[kept] = null;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Into Bun's main()
+
+const Main = *const fn (c_int, [*:null]?[*:0]u8, [*:null]?[*:0]u8) callconv(.c) c_int;
+const Finish = ?*const fn () callconv(.c) void;
+extern fn __libc_start_main(Main, c_int, [*:null]?[*:0]u8, Finish, Finish, Finish) c_int;
+
+var bun_main: Main = undefined;
+
+export fn cilock_libc_start_main(
+    bun: Main,
+    argc: c_int,
+    argv: [*:null]?[*:0]u8,
+    init: Finish,
+    fini: Finish,
+    loader_fini: Finish,
+) c_int {
+    bun_main = bun;
+    return __libc_start_main(&enterBun, argc, argv, init, fini, loader_fini);
+}
+
+/// Bun reads settings of its JavaScript engine from the environment only.
+///
+/// Left alone the engine lets a heap of 100 MB grow to four times its size before it collects; what it frees then
+/// stays ours. With this a heap grows by 40 %: the record of 5,000 processes that open 40,000 files a million times
+/// takes 200 MB less, for 5 % more time of the front end.
+const engine_settings = [_][*:0]const u8{"BUN_JSC_heapGrowthMaxIncrease=0.4"};
+
+/// The table that the kernel made has no room: auxv follows it.
+fn enterBun(argc: c_int, argv: [*:null]?[*:0]u8, environment: [*:null]?[*:0]u8) callconv(.c) c_int {
+    var count: usize = 0;
+    while (environment[count] != null) count += 1;
+    const size = (count + engine_settings.len + 1) * @sizeOf(usize);
+    const table: [*]?[*:0]u8 = @ptrCast(@alignCast(sys.mapPrivate(size) catch return bun_main(argc, argv, environment)));
+    @memcpy(table[0..count], environment[0..count]);
+    for (engine_settings, table[count..][0..engine_settings.len]) |setting, *slot| slot.* = @constCast(setting);
+    table[count + engine_settings.len] = null;
+    __environ = table[0 .. count + engine_settings.len :null];
+    return bun_main(argc, argv, __environ);
 }
 
 // ---------------------------------------------------------------------------------------------
