@@ -1,11 +1,13 @@
 // Where a record waits until it is signed, and the packed opens of processes that are gone.
-import { describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Spool } from "../src/commands/spool.ts";
 import { pendingContent } from "../src/trace/contents.ts";
+import type { TraceObservation } from "../src/trace/observation.ts";
 import { type Found, Reads, ReadsTable } from "../src/trace/reads.ts";
+import { O, Script } from "./trace-events.ts";
 
 describe("spool", () => {
   const mebibyte = 1 << 20;
@@ -85,5 +87,54 @@ describe("reads", () => {
     expect(listed(first).map(([path]) => path)).toEqual(["/z", "/a", "/m", "", "/late"]);
     first.pack();
     expect([first.get("/z"), first.get("/late"), first.get("/none")]).toEqual([b, c, undefined]);
+  });
+});
+
+describe("what a process did with files is put together when it is looked at", () => {
+  const directory = mkdtempSync(join(tmpdir(), "cilock-lazy-"));
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  async function observed(): Promise<TraceObservation> {
+    const script = new Script();
+    const [a, b, c] = ["a", "b", "c"].map(name => join(directory, name)) as [string, string, string];
+    for (const path of [a, b, c]) writeFileSync(path, path);
+    script.process(1, 0);
+    script.process(2, 1);
+    script.process(3, 1);
+    script.open(1, a, O.O_RDONLY);
+    script.open(2, b, O.O_WRONLY);
+    script.open(2, a, O.O_RDONLY);
+    script.open(3, c, O.O_RDWR);
+    script.open(3, directory, O.O_RDONLY | O.O_DIRECTORY, { notHeld: "not_regular", file: { mode: 0o040755 } });
+    renameSync(b, join(directory, "d"));
+    script.rename(2, b, join(directory, "d"));
+    for (const serial of [3, 2, 1]) script.exit(serial);
+    return script.finish();
+  }
+
+  test("in any order, any number of times; the figures are those of the processes", async () => {
+    const { processes, totals, diagnostics, paths } = await observed();
+    const look = () =>
+      processes.map(({ openedFiles, writtenDigests, fileOps, unhashedOpens }) => ({
+        openedFiles,
+        writtenDigests,
+        fileOps,
+        unhashedOpens,
+      }));
+    const once = look();
+    for (const process of [...processes].reverse()) expect(process.openedFiles.size).toBeGreaterThan(0);
+    expect(look()).toEqual(once);
+    const sum = (of: (process: (typeof once)[number]) => number) => once.reduce((total, process) => total + of(process), 0);
+    expect(totals).toMatchObject({
+      reads: sum(({ openedFiles }) => openedFiles.size),
+      writes: sum(({ fileOps }) => fileOps.writes.length),
+      renames: sum(({ fileOps }) => fileOps.renames.length),
+    });
+    expect(totals).toMatchObject({ reads: 5, writes: 2, renames: 1 });
+    expect(diagnostics.unhashedOpensTotal).toBe(sum(({ unhashedOpens }) => unhashedOpens.length));
+    expect(paths).toEqual({
+      opened: new Set(once.flatMap(({ openedFiles }) => [...openedFiles.keys()])).size,
+      written: new Set(once.flatMap(({ writtenDigests }) => [...writtenDigests.keys()])).size,
+    });
   });
 });

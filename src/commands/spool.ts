@@ -27,7 +27,7 @@ export class Spool implements ByteSource {
   write(piece: Uint8Array): void {
     this.length += piece.length;
     if (this.#descriptor === undefined) {
-      this.#memory.push(Uint8Array.from(piece)); // a Buffer would not be copied by slice
+      this.#memory.push(new Uint8Array(piece)); // slice of a Buffer does not copy
       if (this.length > memoryMax && !this.#isMemoryOnly) this.#spill();
       return;
     }

@@ -71,7 +71,7 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
 function traceRows(trace: TraceObservation, painted: (text: string, style: Style) => string): [string, ...string[]][] {
   const programs = programNames(trace);
   const endpoints = endpointNames(trace);
-  const { opened, written } = countFiles(trace);
+  const { opened, written } = trace.paths ?? countFiles(trace);
   const rows: [string, ...string[]][] = [
     ["processes", String(trace.processes.length)],
     ["programs", listText(programs, programsShown)],
@@ -90,7 +90,7 @@ function gapText(gap: Gap): string {
 
 export function summaryJson(report: RunReport): JsonObject {
   const { trace, record } = report;
-  const files = trace === undefined ? undefined : countFiles(trace);
+  const files = trace && (trace.paths ?? countFiles(trace));
   return omitUndefined({
     step: report.step,
     command: report.command,

@@ -87,6 +87,8 @@ export interface FileFigures {
   renames: number;
   deletes: number;
   unhashedOpens: number;
+  /** Paths. */
+  written: Set<string>;
   largestRead: Outliers["largestRead"];
 }
 
@@ -107,6 +109,7 @@ export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, fig
     const facts = factsOf(process, names);
     unhashed = facts.unhashedOpens.length;
     figures.writes += facts.fileOps.writes.length;
+    for (const path of facts.writtenDigests.keys()) figures.written.add(path);
   }
   figures.unhashedOpens += unhashed;
 }

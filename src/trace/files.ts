@@ -142,7 +142,8 @@ export class Files {
 
   /** Over all processes; only after `finish`. */
   figures(): FileFigures {
-    const figures = { reads: 0, writes: 0, renames: 0, deletes: 0, unhashedOpens: 0, largestRead: undefined };
+    const counts = { reads: 0, writes: 0, renames: 0, deletes: 0, unhashedOpens: 0 };
+    const figures: FileFigures = { ...counts, written: new Set(), largestRead: undefined };
     for (const process of this.#processes) if (process) addFigures(process, this.#written.names, figures);
     return figures;
   }

@@ -47,6 +47,8 @@ export interface TraceObservation {
   /** Counts of what is worth a look, by the names of wire-formats 3.4. */
   diagnostics: Record<string, number>;
   failedOpens: number;
+  /** How many paths were opened and written, where somebody has counted them; else they can be counted process by process. */
+  paths?: { opened: number; written: number };
   /** Left out where nobody asked. */
   undeclared?: UndeclaredInputs;
   network?: NetworkSummary;

@@ -165,6 +165,7 @@ export class Trace {
       outliers: this.#outliers(files),
       diagnostics: { unhashedOpensTotal: files.unhashedOpens },
       failedOpens: this.#files.failedOpens,
+      paths: { opened: this.#files.uniquePaths, written: files.written.size },
     };
   }
 
