@@ -79,6 +79,8 @@ beforeAll(() => {
   write("notes.json", record("build", { verdict: "complete-with-notes", gaps: [gaps.note] }));
   write("incomplete.json", record("build", { verdict: "incomplete", gaps: [gaps.gap, gaps.note] }));
   writeFileSync(at("policy.json"), sealEnvelope(Buffer.from("any"), "text/plain", signer));
+  const complete = encodeJson(record("build", { verdict: "complete", gaps: [] }));
+  writeFileSync(at("untyped.json"), sealEnvelope(complete, "text/plain", signer));
   write("untraced.json", record("build", undefined));
   write("hostile.json", record("\u001b[31mbuild\u202e\nok", { verdict: "complete", gaps: [] }));
   write("bad-tree.json", record("build", { verdict: "complete", gaps: [] }, "00".repeat(32)));
@@ -275,6 +277,16 @@ describe("verify: what it says", () => {
         "",
       ].join("\n"),
     );
+  });
+
+  test("text: a record under another payload type", async () => {
+    const result = await cilock(["verify", at("untyped.json"), "-k", at("key.pub"), "-f", at("app"), "--step", "build"]);
+    expect(normal(result.stdout).split("\n").slice(0, 3)).toEqual([
+      "ok       signature     Ed25519 HEX",
+      '-        payload       payload type "text/plain", read as the in-toto statement that it is',
+      "ok       step          build",
+    ]);
+    expect(result.status).toBe(0);
   });
 
   test("of equal subjects the one that is called like the file", async () => {

@@ -1,7 +1,7 @@
 // Verification of one record with its signer's key, as a list of steps: signature, statement, trees, step, artifacts,
 // completeness. Nothing of the payload is looked at before its signature is good. Every step is reported; the first
 // refusal decides the exit status.
-import type { ErrorCode } from "../errors.ts";
+import { type ErrorCode, ToolError } from "../errors.ts";
 import { type Collection, collectionTypes, parseCollection } from "./collection.ts";
 import { type Envelope, findSignature, inTotoPayloadType } from "./envelope.ts";
 import { describeAlgorithm } from "./key-algorithm.ts";
@@ -49,18 +49,19 @@ export function verifyRecord(question: Question): Report {
   if (signature.status === "refused") {
     return { verdict: "refused", checks: [signature], signer, payloadType: envelope.payloadType };
   }
-  if (envelope.payloadType !== inTotoPayloadType) {
+  const statement = readStatement(envelope);
+  if (statement === undefined) {
     const checks = [signature, ...checkOtherPayload(question)];
     const verdict = checks.some(check => check.status === "refused") ? "refused" : "good";
     return { verdict, checks, signer, payloadType: envelope.payloadType };
   }
-  const statement = parseStatement(envelope.payload);
   const isCollection = collectionTypes.includes(statement.predicateType);
   const collection = isCollection ? parseCollection(statement.predicate) : undefined;
   const trees = collection === undefined ? [] : checkTrees(collection, statement.subjects);
   const completeness = collection === undefined ? undefined : readCompleteness(collection);
   const checks = [
     signature,
+    ...notePayloadType(envelope.payloadType),
     checkStep(collection, statement.predicateType, question.step),
     ...trees.map(reportTree),
     ...question.artifacts.map(artifact => checkArtifact(artifact, statement, trees)),
@@ -90,6 +91,23 @@ function checkSignature(envelope: Envelope, key: PublicKey): Check {
   const claimed = envelope.signatures.find(({ keyid }) => keyid !== "" && keyid !== key.keyid)?.keyid;
   const hint = claimed === undefined ? "" : `; it names the key ${claimed.slice(0, keyidShownMax)}`;
   return refuse(`no signature of ${signer} over this payload${hint}`);
+}
+
+/** A statement is one by what it says, whatever its payload type: the Go tools accept it so. */
+function readStatement({ payload, payloadType }: Envelope): Statement | undefined {
+  if (payloadType === inTotoPayloadType) return parseStatement(payload);
+  try {
+    return parseStatement(payload);
+  } catch (error) {
+    if (error instanceof ToolError) return undefined;
+    throw error;
+  }
+}
+
+function notePayloadType(payloadType: string): Check[] {
+  if (payloadType === inTotoPayloadType) return [];
+  const detail = `payload type ${JSON.stringify(payloadType)}, read as the in-toto statement that it is`;
+  return [{ name: "payload", status: "noted", detail }];
 }
 
 /** Any file can be signed. Of one that is no statement there is nothing to ask but who signed it. */
