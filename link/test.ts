@@ -53,7 +53,24 @@ async function bunTests(): Promise<Counts> {
   const { text, status } = await tee("node_modules/.bin/bun", ["test", "--timeout", "120000", ...files]);
   const passed = number(text, /^ *(\d+) pass$/m);
   const failed = number(text, /^ *(\d+) fail$/m);
+  if (failed > 0) repeatFailures(text);
   return { passed, failed: status === 0 ? failed : Math.max(failed, 1), skipped: number(text, /^ *(\d+) skip$/m) };
+}
+
+/** What was printed between the test before and this one. */
+const linesPerFailure = 60;
+
+/** Where a log is cut in its middle, its end still says why a test failed: bun repeats only the names there. */
+function repeatFailures(text: string): void {
+  let block: string[] = [];
+  for (const line of text.split("\n")) {
+    if (/^\((pass|skip|todo)\) /.test(line) || line.startsWith("test/")) block = [];
+    else if (/^\d+ tests? failed:$/.test(line)) return;
+    else block.push(line);
+    if (!line.startsWith("(fail) ")) continue;
+    console.error(`test: once more: ${block.slice(-linesPerFailure).join("\n")}`);
+    block = [];
+  }
 }
 
 const start = performance.now();

@@ -13,6 +13,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { openRecord, type Record } from "./record.ts";
@@ -185,8 +186,23 @@ export class Running {
     this.#child.kill(signal);
   }
 
-  get peakBytes(): number {
-    return this.#child.resourceUsage()?.maxRSS ?? 0;
+  /**
+   * The most memory that cilock's front end had, in bytes, as far as we looked. Not by getrusage(2): its maxrss of a child goes back to
+   * before the exec, when the child was a copy of the test runner.
+   */
+  async peakBytes(): Promise<number> {
+    const status = `/proc/${this.pid}/status`;
+    let peak = 0;
+    let ended = false;
+    void this.#child.exited.then(() => {
+      ended = true;
+    });
+    while (!ended) {
+      const [, kibibytes] = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(status, "utf8").catch(() => "")) ?? [];
+      peak = Math.max(peak, Number(kibibytes ?? 0) * 1024);
+      await Bun.sleep(10);
+    }
+    return peak;
   }
 
   /** The exit status, 128 + n after signal n. Throws when the end does not come. */
