@@ -28,7 +28,7 @@ fn roleOf(signal: linux.SIG) Role {
 
 /// A sender that signals us and then our process group (timeout(1) does) means one signal. Generous, since on a loaded
 /// machine the two can be far apart; a second signal that somebody means comes later, or from another process.
-const same_signal_ms = 100;
+const same_signal_ms = 1000;
 
 var session: ?*Session = null;
 var command_pidfd: i32 = -1;
