@@ -20,6 +20,17 @@ export function escapeRange(bytes: Uint8Array, start: number, end: number): stri
 }
 
 function escapeSlowly(bytes: Uint8Array): string {
+  return replaceBytes(bytes, true, byte =>
+    byte === backslash ? "\\\\" : `\\x${byte.toString(16).toUpperCase().padStart(2, "0")}`,
+  );
+}
+
+/** U+FFFD for each byte that is part of no well-formed sequence. */
+export function replaceBadBytes(bytes: Uint8Array): string {
+  return replaceBytes(bytes, false, () => "\ufffd");
+}
+
+function replaceBytes(bytes: Uint8Array, backslashes: boolean, replacement: (byte: number) => string): string {
   let result = "";
   let plain = 0; // start of the valid text that is not in `result` yet
   const flush = (to: number) => {
@@ -27,13 +38,13 @@ function escapeSlowly(bytes: Uint8Array): string {
   };
   for (let i = 0; i < bytes.length; ) {
     const byte = bytes[i] ?? 0;
-    const length = byte === backslash ? 0 : sequenceLength(bytes, i);
+    const length = backslashes && byte === backslash ? 0 : sequenceLength(bytes, i);
     if (length > 0) {
       i += length;
       continue;
     }
     flush(i);
-    result += byte === backslash ? "\\\\" : `\\x${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+    result += replacement(byte);
     i++;
     plain = i;
   }

@@ -41,6 +41,12 @@ const run: JsonObject = {
       cmdline: "sh -c x",
       openedfiles: { "/p/out": digest("b"), "/p/out2": digest("d") },
       writtenDigests: { "/p/out": digest("c"), "/p/out2": digest("d") },
+      fileOps: {
+        writes: [
+          { path: "/p/out", bytes: 1 },
+          { path: "/p/unreadable", bytes: 5 },
+        ],
+      },
     },
     { processid: 12, parentpid: 11, program: "/bin/x", exitsignal: "SIGKILL" },
     { processid: 13, parentpid: 10, cmdline: "late" },
@@ -89,6 +95,12 @@ const interned: JsonObject = {
       cmdlineId: 1,
       openedFiles: files([4, 1], [6, 3]),
       writtenFiles: files([4, 2], [6, 3]),
+      fileOps: {
+        writes: [
+          { path: "/p/out", bytes: 1 },
+          { path: "/p/unreadable", bytes: 5 },
+        ],
+      },
     },
     { processid: 12, parentpid: 11, execPathId: 5, cmdlineId: -1, exitsignal: "SIGKILL" },
     { processid: 13, parentpid: 10, execPathId: -1, cmdlineId: 2 },
@@ -168,7 +180,7 @@ const overview = (signature: string) => `${at("record.json")}
   exit status   2
   time          1234 ms
   processes     6
-  files         4 opened, 2 written
+  files         4 opened, 3 written
   inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differ from what is declared
   trace         incomplete
                 gap: something (2 times)
@@ -204,6 +216,7 @@ files
   r  ${"a".repeat(64)}  /p/Makefile
   rw ${"c".repeat(64)}  /p/out
   w  ${"d".repeat(64)}  /p/out2
+  w  ${"-".repeat(64)}  /p/unreadable
 `);
 });
 
@@ -255,7 +268,7 @@ test("the same as JSON", async () => {
     exitcode: 2,
     completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
     undeclaredInputs: { total: 9, nobody: 4 },
-    totals: { processes: 6, filesOpened: 4, filesWritten: 2 },
+    totals: { processes: 6, filesOpened: 4, filesWritten: 3 },
   });
   expect(parsed.processes).toHaveLength(6);
   expect(parsed.processes[0]).toEqual({
@@ -270,6 +283,7 @@ test("the same as JSON", async () => {
     { path: "/p/Makefile", read: true, written: false, sha256: "a".repeat(64) },
     { path: "/p/out", read: true, written: true, sha256: "c".repeat(64) },
     { path: "/p/out2", read: false, written: true, sha256: "d".repeat(64) },
+    { path: "/p/unreadable", read: false, written: true },
   ]);
   expect(parsed.undeclared.files[1]).toEqual({ path: "/p/swapped.c", kind: "differs", by: "git", package: "/p" });
   expect(parsed.undeclared.unlistedFiles).toBe(3);

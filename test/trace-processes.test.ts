@@ -165,7 +165,7 @@ describe("what outlives the command", () => {
     const daemon = parseLines(ran.stdout).find(line => line.see === "daemon");
     expect(ran.status).toBe(7);
     expect(() => process.kill(daemon?.pid ?? 0, 0)).toThrow();
-    expect(recordOf(ran).commandRun.exitcode).toBe(7);
+    expect(recordOf(ran).commandRun).toMatchObject({ exitcode: 7, summary: { survivorsKilled: 1 } });
     expect(ran.stderr).toMatch(/killed +1 process that outlived the command\n/);
   });
 });

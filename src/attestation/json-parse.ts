@@ -1,6 +1,7 @@
 // Reads JSON as Go's decoder reads it, since the existing verifiers do: of a key that occurs twice the last one counts,
 // what is not UTF-8 inside of a string and a lone surrogate become U+FFFD, nesting ends at 10,000. With `strict` these
 // are refused instead: that is for what we wrote ourselves. Integers stay exact. No recursion: the depth is the input's.
+import { replaceBadBytes } from "../text.ts";
 import { JsonError, type JsonObject, type JsonValue } from "./json.ts";
 
 /** As in Go. */
@@ -146,10 +147,12 @@ class Parser {
   private decodeUtf8(start: number, end: number): string {
     const text = this.buffer.toString("utf8", start, end);
     // Only a text with U+FFFD can come from bytes that are not UTF-8: compare those.
-    if (this.strict && text.includes("\ufffd") && !Buffer.from(text).equals(this.buffer.subarray(start, end))) {
-      throw this.error("a text that is not UTF-8");
-    }
-    return text;
+    if (!text.includes("\ufffd")) return text;
+    const bytes = this.buffer.subarray(start, end);
+    if (Buffer.from(text).equals(bytes)) return text;
+    if (this.strict) throw this.error("a text that is not UTF-8");
+    // One for each bad byte, as encoding/json has it, so that a name has one spelling for both tools.
+    return replaceBadBytes(bytes);
   }
 
   private unescape(raw: string): string {

@@ -21,6 +21,7 @@ export interface RecordProcess {
   exitCode: number;
   exitSignal: string | undefined;
   opened: ReadonlyMap<string, string>;
+  /** Empty where the digest is not known: what nobody may read back, or what is gone. */
   written: ReadonlyMap<string, string>;
 }
 
@@ -101,7 +102,7 @@ function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
       exitCode: numberOf(process.exitcode),
       exitSignal: textOf(process.exitsignal),
       opened: files(process.openedFiles),
-      written: files(process.writtenFiles),
+      written: writtenOf(process, files(process.writtenFiles)),
     };
   });
 }
@@ -116,8 +117,13 @@ function processOf(process: JsonObject): RecordProcess {
     exitCode: numberOf(process.exitcode),
     exitSignal: textOf(process.exitsignal),
     opened: digestsOf(process.openedfiles),
-    written: digestsOf(process.writtenDigests),
+    written: writtenOf(process, digestsOf(process.writtenDigests)),
   };
+}
+
+function writtenOf(process: JsonObject, digests: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const paths = objectsOf(objectOf(process.fileOps).writes).flatMap(({ path }) => textOf(path) ?? []);
+  return new Map([...paths.map(path => [path, ""] as const), ...digests]);
 }
 
 function undeclaredOf(undeclared: JsonObject, counts: JsonObject): RecordUndeclared {

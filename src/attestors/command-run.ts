@@ -152,6 +152,7 @@ export function summaryJson(observation: Observation, redactions: number): JsonO
     outliers: trace ? outliersJson(trace.outliers) : {},
     diagnostics: nonZero(trace?.diagnostics ?? {}),
     redactions: redactions === 0 ? undefined : redactions,
+    survivorsKilled: observation.survivorsKilled || undefined,
     failedOpens: trace?.failedOpens,
     undeclaredInputs: trace?.undeclared?.counts,
     network: trace?.network && endpointsJson(trace.network, trace.processes),

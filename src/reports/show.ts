@@ -125,9 +125,10 @@ function filesOf(processes: readonly RecordProcess[]): ShownFiles {
     for (const [path, sha256] of process.opened) {
       if (!opened.get(path)) opened.set(path, sha256);
       // A writer's own open is in both lists. It had another content where the writer has read the file before.
-      if (sha256 !== "" && process.written.get(path) !== sha256) read.add(path);
+      const left = process.written.get(path);
+      if (sha256 !== "" && left !== "" && left !== sha256) read.add(path);
     }
-    for (const [path, sha256] of process.written) written.set(path, sha256);
+    for (const [path, sha256] of process.written) if (sha256 !== "" || !written.has(path)) written.set(path, sha256);
   }
   return { opened, written, readToo: read.intersection(new Set(written.keys())) };
 }
@@ -139,7 +140,7 @@ function fileLines(processes: readonly RecordProcess[]): string[] {
   if (paths.length === 0) return ["  none"];
   return paths.map(path => {
     const left = written.get(path);
-    const sha256 = (left ?? opened.get(path)) || "-".repeat(64);
+    const sha256 = left || opened.get(path) || "-".repeat(64);
     const how = left === undefined ? "r" : readToo.has(path) ? "rw" : "w";
     return `  ${how.padEnd(2)} ${sha256}  ${path}`;
   });
