@@ -1,7 +1,7 @@
 // Alpine's package database as a voucher. One text file: paragraphs of a package with P (name), V (version), F (a
 // directory) and below it R (a file) with Z (`Q1` and the SHA-1 of the content, base64).
 import type { Sources } from "./sources.ts";
-import { mergedAliases } from "./system-root.ts";
+import { packageNames } from "./system-root.ts";
 import { type Candidate, type Claim, joined, shownName, type Voucher } from "./voucher.ts";
 
 const databaseBytesMax = 256 << 20;
@@ -19,15 +19,7 @@ export class ApkVoucher implements Voucher {
   }
 
   vouch(files: readonly Candidate[], claim: (index: number, claim: Claim) => void): void {
-    const aliases = mergedAliases(this.#root);
-    const wanted = new Map<string, number[]>();
-    for (const [index, { name }] of files.entries()) {
-      for (const path of aliases(this.#root === "/" ? name : name.slice(this.#root.length))) {
-        const known = wanted.get(path);
-        if (known) known.push(index);
-        else wanted.set(path, [index]);
-      }
-    }
+    const wanted = packageNames(files, this.#root);
     const claimed = new Set<number>();
     for (const database of databases) {
       const source = joined(this.#root, database);

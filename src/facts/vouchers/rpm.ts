@@ -3,7 +3,7 @@
 import { Database } from "bun:sqlite";
 import { parseRpmHeader } from "./rpm-header.ts";
 import { entryType, type Sources } from "./sources.ts";
-import { mergedAliases } from "./system-root.ts";
+import { packageNames } from "./system-root.ts";
 import { type Candidate, type Claim, joined, shownName, type Voucher } from "./voucher.ts";
 
 const databaseBytesMax = 512 << 20;
@@ -28,15 +28,7 @@ export class RpmVoucher implements Voucher {
   }
 
   vouch(files: readonly Candidate[], claim: (index: number, claim: Claim) => void): void {
-    const aliases = mergedAliases(this.#root);
-    const wanted = new Map<string, number[]>();
-    for (const [index, { name }] of files.entries()) {
-      for (const path of aliases(this.#root === "/" ? name : name.slice(this.#root.length))) {
-        const known = wanted.get(path);
-        if (known) known.push(index);
-        else wanted.set(path, [index]);
-      }
-    }
+    const wanted = packageNames(files, this.#root);
     const claimed = new Set<number>();
     for (const directory of directories) {
       const source = joined(this.#root, `${directory}/rpmdb.sqlite`);

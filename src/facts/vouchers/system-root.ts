@@ -1,7 +1,7 @@
 // What package databases have in common: their names of files are older than the merger of /bin, /sbin and /lib into
 // /usr, while the kernel tells the names of today.
 import { linkTarget } from "./sources.ts";
-import { joined } from "./voucher.ts";
+import { type Candidate, joined } from "./voucher.ts";
 
 const mergedDirectories = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
 
@@ -21,4 +21,18 @@ export function mergedAliases(root: string): (path: string) => string[] {
     path,
     ...aliases.filter(([real]) => path.startsWith(real)).map(([real, alias]) => alias + path.slice(real.length)),
   ];
+}
+
+/** Every name that a package below the root may have for one of the files, with the numbers of the files that it can mean. */
+export function packageNames(files: readonly Candidate[], root: string): Map<string, number[]> {
+  const aliases = mergedAliases(root);
+  const names = new Map<string, number[]>();
+  for (const [index, { name }] of files.entries()) {
+    for (const path of aliases(root === "/" ? name : name.slice(root.length))) {
+      const known = names.get(path);
+      if (known) known.push(index);
+      else names.set(path, [index]);
+    }
+  }
+  return names;
 }
