@@ -1,6 +1,12 @@
 // Patterns over paths: `*` is any text without a slash, `**` any text, `**/` also nothing, `?` one character but a slash,
 // `[ab]` `[a-z]` `[!a]` one of a set, `{a,b}` one of several, `\` takes a character for itself. The whole path must match.
 // Matching takes time that grows with path times pattern, never more: paths come from the build.
+//
+// The second dialect is that of the existing tools (Go's gobwas/glob without a separator): there a slash is a character like
+// any other, so that `*` is any text, and a set is one range `[a-z]`, `[!a-z]` or plain characters `[ab]`, `[!ab]`.
+
+/** `paths`: a slash is matched by itself and by `**` only. */
+export type Dialect = "paths" | "gobwas";
 
 export type Glob = (path: string) => boolean;
 
@@ -16,15 +22,15 @@ const patternLengthMax = 4096;
 
 export class GlobError extends Error {}
 
-export function compileGlob(pattern: string): Glob {
+export function compileGlob(pattern: string, dialect: Dialect = "paths"): Glob {
   if (pattern.length > patternLengthMax) throw new GlobError(`a pattern is longer than ${patternLengthMax} characters`);
-  const matchers = alternativesOf(pattern).map(alternative => matcherOf(tokensOf(alternative)));
+  const matchers = alternativesOf(pattern).map(alternative => matcherOf(tokensOf(alternative, dialect)));
   return path => matchers.some(matches => matches(path));
 }
 
 /** Whether any of them matches. */
-export function compileGlobs(patterns: readonly string[]): Glob {
-  const globs = patterns.map(compileGlob);
+export function compileGlobs(patterns: readonly string[], dialect: Dialect = "paths"): Glob {
+  const globs = patterns.map(pattern => compileGlob(pattern, dialect));
   return path => globs.some(matches => matches(path));
 }
 
@@ -56,6 +62,7 @@ function bracesOf(pattern: string): { before: string; parts: string[]; after: st
   for (let i = 0; i < pattern.length; i++) {
     const character = pattern[i];
     if (character === "\\") i++;
+    else if (character === "[") i = closingOf(pattern, i) ?? i;
     else if (character === "{") {
       if (depth++ === 0) [start, part] = [i, i + 1];
     } else if (character === "," && depth === 1) {
@@ -69,38 +76,49 @@ function bracesOf(pattern: string): { before: string; parts: string[]; after: st
   return undefined;
 }
 
-function tokensOf(pattern: string): Token[] {
+function tokensOf(pattern: string, dialect: Dialect): Token[] {
   const tokens: Token[] = [];
+  const isPath = dialect === "paths";
   for (let i = 0; i < pattern.length; ) {
     const character = pattern[i] ?? "";
     if (character === "*") {
       const isDouble = pattern[i + 1] === "*";
       const startsPart = i === 0 || pattern[i - 1] === "/";
-      tokens.push({ kind: "many", slashes: isDouble, orNothing: isDouble && startsPart && pattern[i + 2] === "/" });
+      const orNothing = isPath && isDouble && startsPart && pattern[i + 2] === "/";
+      tokens.push({ kind: "many", slashes: isDouble || !isPath, orNothing });
       i += isDouble ? 2 : 1;
     } else if (character === "?") {
-      tokens.push({ kind: "one", matches: other => other !== "/" });
+      tokens.push({ kind: "one", matches: other => !isPath || other !== "/" });
       i++;
     } else if (character === "[") {
-      const end = setEnd(pattern, i);
-      tokens.push({ kind: "one", matches: setOf(pattern.slice(i + 1, end)) });
+      const end = closingOf(pattern, i);
+      if (end === undefined) throw new GlobError("a [ is not closed");
+      const body = pattern.slice(i + 1, end);
+      tokens.push({ kind: "one", matches: isPath ? setOf(body) : simpleSetOf(body) });
       i = end + 1;
     } else {
       const isEscape = character === "\\";
       if (isEscape && i + 1 === pattern.length) throw new GlobError("a pattern ends in a backslash");
-      tokens.push({ kind: "text", character: isEscape ? (pattern[i + 1] ?? "") : character });
-      i += isEscape ? 2 : 1;
+      const text = characterAt(pattern, isEscape ? i + 1 : i);
+      tokens.push({ kind: "text", character: text });
+      i += text.length + (isEscape ? 1 : 0);
     }
   }
   return tokens;
 }
 
-/** A `]` right after the `[` stands for itself. */
-function setEnd(pattern: string, start: number): number {
-  const first = pattern[start + 1] === "!" || pattern[start + 1] === "^" ? start + 2 : start + 1;
-  const end = pattern.indexOf("]", first + 1);
-  if (end < 0) throw new GlobError("a [ is not closed");
-  return end;
+/** Of a set's `[`. A `]` right after it stands for itself. */
+function closingOf(pattern: string, start: number): number | undefined {
+  let i = pattern[start + 1] === "!" || pattern[start + 1] === "^" ? start + 2 : start + 1;
+  for (i++; i < pattern.length; i++) {
+    if (pattern[i - 1] === "\\") i++;
+    if (pattern[i] === "]") return i;
+  }
+  return undefined;
+}
+
+function characterAt(text: string, at: number): string {
+  return String.fromCodePoint(text.codePointAt(at) ?? 0);
 }
 
 function setOf(body: string): (character: string) => boolean {
@@ -116,6 +134,20 @@ function setOf(body: string): (character: string) => boolean {
   return character => character !== "/" && isNegated !== ranges.some(([first, last]) => character >= first && character <= last);
 }
 
+/** One range, or characters; anything else would mean something else to the tools that have this dialect. */
+function simpleSetOf(body: string): (character: string) => boolean {
+  const isNegated = body.startsWith("!");
+  const members = [...(isNegated ? body.slice(1) : body)];
+  const [first = "", dash, last] = members;
+  if (members.length === 3 && dash === "-" && last !== undefined) {
+    if (last < first) throw new GlobError(`the range ${members.join("")} has no member`);
+    return character => isNegated !== (character >= first && character <= last);
+  }
+  const listed = new Set(body.replace(/^!/, "").replace(/\\(.)/gsu, "$1"));
+  if (listed.size === 0 || dash === "-") throw new GlobError(`[${body}] is neither a range nor characters`);
+  return character => isNegated !== listed.has(character);
+}
+
 /** All places in the pattern where we can be, after each character: no way is tried twice. */
 function matcherOf(tokens: readonly Token[]): Glob {
   const needed = longestText(tokens);
@@ -125,9 +157,9 @@ function matcherOf(tokens: readonly Token[]): Glob {
     if (!path.includes(needed)) return false;
     let here = new Set<number>();
     enter(tokens, 0, here);
-    for (let i = 0; i < path.length; i++) {
+    for (const character of path) {
       const next = new Set<number>();
-      for (const at of here) step(tokens, at, path[i] ?? "", next);
+      for (const at of here) step(tokens, at, character, next);
       if (next.size === 0) return false;
       here = next;
     }

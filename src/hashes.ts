@@ -31,4 +31,4 @@ export function startHash(name: ComparedHash, size: bigint | number): FileHasher
 export const gitoid = (algorithm: string, hex: string): string => `gitoid:blob:${algorithm}:${hex}`;
 
 /** Of a text itself, as it names a subject that is no file. */
-export const sha256Of = (text: string): string => createHash("sha256").update(text).digest("hex");
+export const sha256Of = (text: string | Uint8Array): string => createHash("sha256").update(text).digest("hex");

@@ -4,11 +4,12 @@ import { encodeJson } from "../src/attestation/json.ts";
 import type { AttestorOptions, Facts } from "../src/attestors/attestor.ts";
 import { environmentAttestor, recordedVariables, sensitiveVariableTest } from "../src/attestors/environment.ts";
 import { materialAttestor } from "../src/attestors/material.ts";
-import { fileSubjectsMax, productAttestor, productKind } from "../src/attestors/product.ts";
+import { fileSubjectsMax, productAttestor, productKind, productsOf } from "../src/attestors/product.ts";
+import type { RecordedFile } from "../src/attestors/recorded-files.ts";
 import { nameInPasswd, readHost } from "../src/facts/host.ts";
-import type { Walk, WalkedFile } from "../src/facts/walk.ts";
+import { emptyWalk, type Walk, type WalkedFile } from "../src/facts/walk.ts";
 
-const startTime = 1_000n;
+const startTime = 1_000_000_000n;
 const emptyRoot = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /** The worked check of the format: one file with the content `hello\n`. */
 const hello = {
@@ -22,14 +23,19 @@ function file(path: string, sha256: string, changes: Partial<WalkedFile> = {}): 
   return { path, digest: { sha256 }, device: 1n, inode: 1n, size: 6n, mtimeNs: 10n, ctimeNs: 10n, settled: true, ...changes };
 }
 
-const walkOf = (...files: WalkedFile[]): Walk => ({ files, unread: [] });
+const walkOf = (...files: WalkedFile[]): Walk => ({ ...emptyWalk, files });
 
 /** Only what the attestor under test looks at. */
-function factsOf(parts: { before?: Walk; after?: Walk; environment?: string[]; options?: Partial<AttestorOptions> }): Facts {
+function factsOf(parts: {
+  materials?: RecordedFile[];
+  products?: RecordedFile[];
+  environment?: string[];
+  options?: Partial<AttestorOptions>;
+}): Facts {
   return {
     observation: { startTime, environment: (parts.environment ?? []).map(entry => Buffer.from(entry, "latin1")) },
-    before: parts.before ?? walkOf(),
-    after: parts.after ?? walkOf(),
+    materials: parts.materials ?? [],
+    products: parts.products ?? [],
     host: { os: "linux", hostname: "host", username: "user", kernelRelease: "6.1" },
     options: { isSensitiveVariable: () => false, ...parts.options },
     times: { material: [1n, 2n], product: [3n, 4n], environment: [5n, 6n] },
@@ -41,7 +47,7 @@ const json = (value: unknown): string => Buffer.from(encodeJson(value as never))
 // ---------------------------------------------------------------------------------------------
 
 test("material: the worked check of the format, byte for byte", () => {
-  const attestation = materialAttestor.attest(factsOf({ before: walkOf(file("a", hello.fileDigest)) }));
+  const attestation = materialAttestor.attest(factsOf({ materials: [file("a", hello.fileDigest)] }));
   expect(json(attestation?.predicate)).toBe(
     `{"merkleRoot":"${hello.root}","treeSize":1,"hashAlgorithm":"sha256","construction":"RFC6962",` +
       `"leaves":[{"path":"a","fileDigest":"${hello.fileDigest}","leafHash":"${hello.leafHash}"}]}`,
@@ -51,8 +57,8 @@ test("material: the worked check of the format, byte for byte", () => {
 });
 
 test("material: equal contents under every path, the tree over the distinct ones", () => {
-  const before = walkOf(file("a", hello.fileDigest), file("b", other), file("c", hello.fileDigest));
-  const predicate = materialAttestor.attest(factsOf({ before }))?.predicate;
+  const materials = [file("a", hello.fileDigest), file("b", other), file("c", hello.fileDigest)];
+  const predicate = materialAttestor.attest(factsOf({ materials }))?.predicate;
   expect(predicate?.treeSize).toBe(2);
   expect(predicate?.leaves).toMatchObject([{ path: "b" }, { path: "a" }, { path: "c" }]);
 });
@@ -84,15 +90,26 @@ const products: { name: string; before?: WalkedFile; after?: WalkedFile; product
   { name: "untouched", before: file("a", other), after: file("a", other), product: false },
   {
     name: "untouched, with a time in the future",
-    before: file("a", other, { mtimeNs: 9_999n }),
-    after: file("a", other, { mtimeNs: 9_999n }),
+    before: file("a", other, { mtimeNs: 9_999_000_000n }),
+    after: file("a", other, { mtimeNs: 9_999_000_000n }),
     product: false,
   },
-  { name: "same content written again", before: file("a", other), after: file("a", other, { mtimeNs: 2_000n }), product: true },
+  {
+    name: "same content written again, by the clock of the last tick",
+    before: file("a", other),
+    after: file("a", other, { mtimeNs: 990_000_000n }),
+    product: true,
+  },
+  {
+    name: "same content written again",
+    before: file("a", other),
+    after: file("a", other, { mtimeNs: 2_000_000_000n }),
+    product: true,
+  },
   {
     name: "same content in a new file",
     before: file("a", other),
-    after: file("a", other, { mtimeNs: 2_000n, inode: 2n }),
+    after: file("a", other, { mtimeNs: 2_000_000_000n, inode: 2n }),
     product: true,
   },
   {
@@ -101,7 +118,12 @@ const products: { name: string; before?: WalkedFile; after?: WalkedFile; product
     after: file("a", other, { mtimeNs: 400n }),
     product: false,
   },
-  { name: "only its mode changed", before: file("a", other), after: file("a", other, { ctimeNs: 2_000n }), product: false },
+  {
+    name: "only its mode changed",
+    before: file("a", other),
+    after: file("a", other, { ctimeNs: 2_000_000_000n }),
+    product: false,
+  },
   { name: "deleted", before: file("a", other), product: false },
 ];
 
@@ -109,7 +131,7 @@ for (const row of products) {
   test(`product: ${row.name}`, () => {
     const before = row.before === undefined ? walkOf() : walkOf(row.before);
     const after = row.after === undefined ? walkOf() : walkOf(row.after);
-    const attestation = productAttestor.attest(factsOf({ before, after }));
+    const attestation = productAttestor.attest(factsOf({ products: productsOf(before, after, startTime) }));
     expect(attestation?.subjects.map(subject => subject.name)).toEqual(
       row.product ? ["tree:products", "file:a"] : ["tree:products"],
     );
@@ -121,14 +143,14 @@ test("product: subjects for at most a thousand files, leaves for all", () => {
   const files = Array.from({ length: fileSubjectsMax + 5 }, (_, index) =>
     file(`f${index}`, index.toString(16).padStart(64, "0")),
   );
-  const attestation = productAttestor.attest(factsOf({ after: walkOf(...files) }));
+  const attestation = productAttestor.attest(factsOf({ products: files }));
   expect(attestation?.subjects).toHaveLength(fileSubjectsMax + 1);
   expect(attestation?.predicate.leaves).toHaveLength(files.length);
 });
 
 test("product: every digest of a file is in its subject", () => {
   const made = { ...file("a", other), digest: { sha256: other, sha1: "11" } };
-  expect(productAttestor.attest(factsOf({ after: walkOf(made) }))?.subjects[1]).toEqual({
+  expect(productAttestor.attest(factsOf({ products: [made] }))?.subjects[1]).toEqual({
     name: "file:a",
     digest: { sha256: other, sha1: "11" },
   });

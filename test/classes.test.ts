@@ -46,6 +46,7 @@ test("materials are paths, each once; the totals have the names of the format", 
     state: { device: 1n, inode: 1n, size: 0n, mtimeNs: 0n, ctimeNs: 0n },
     settled: true,
     remote: false,
+    isRewritten: false,
   });
   const outputs = [
     { path: "/tmp/work/a", present: true },

@@ -57,6 +57,9 @@ test("flags: what is there without any", () => {
     json: false,
     allowIoUring: false,
     vouch: "quick",
+    products: { include: undefined, exclude: undefined, named: undefined },
+    cache: { add: [], allow: [], defaults: true, probe: true },
+    isOneEntry: undefined,
     variables: { add: [], allow: [], disableDefaults: false, remove: false },
     warnings: [],
   });

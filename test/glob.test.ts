@@ -37,6 +37,39 @@ for (const [pattern, matching, others] of rows) {
   });
 }
 
+describe("the dialect of the existing tools", () => {
+  const rows: [pattern: string, matching: string[], others: string[]][] = [
+    ["", [""], ["a"]],
+    ["*", ["", "a", "a/b", ".a"], []],
+    ["*.go", ["a.go", "d/e/a.go"], ["a.goo"]],
+    ["dist/*", ["dist/a", "dist/a/b", "dist/"], ["dist", "x/dist/a"]],
+    ["{*.go,**/*.go}", ["a.go", "d/a.go"], ["a.c"]],
+    ["**/x", ["a/x", "/x"], ["x"]], // the slash is not left out
+    ["a?b", ["a/b", "axb", "a\u{1f600}b"], ["ab"]],
+    ["[ab]x", ["ax", "bx"], ["cx", "/x"]],
+    ["[!a]x", ["/x", "bx"], ["ax"]],
+    ["[^a]x", ["^x", "ax"], ["bx"]], // only ! is a negation
+    ["[a-c]", ["b"], ["-", "d"]],
+    ["[!a-c]", ["-", "d"], ["b"]],
+    ["[ab-]", ["a", "b", "-"], ["c"]],
+    ["[\\]a]", ["]", "a"], ["\\"]],
+    ["{[,]x,b}", [",x", "b"], ["x"]],
+    ["{a,b{c,d}}*", ["a", "bc/x", "bdx"], ["b"]],
+    ["a\\*", ["a*"], ["ab"]],
+    ["ä*", ["äx"], ["a"]],
+  ];
+  for (const [pattern, matching, others] of rows) {
+    test(pattern, () => {
+      const matches = compileGlob(pattern, "gobwas");
+      expect(matching.filter(path => !matches(path))).toEqual([]);
+      expect(others.filter(matches)).toEqual([]);
+    });
+  }
+  for (const pattern of ["[a-z0-9]", "[c-a]", "[a", "[]", "{a", "a\\"]) {
+    test(`${pattern} is none`, () => expect(() => compileGlob(pattern, "gobwas")).toThrow(GlobError));
+  }
+});
+
 test("several patterns are one of them", () => {
   const matches = compileGlobs(["a*", "*b"]);
   expect(["ax", "xb", "c"].filter(matches)).toEqual(["ax", "xb"]);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Walk, type WalkOptions, walk } from "../src/facts/walk.ts";
+import { emptyWalk, lookAt, type Unread, type Walk, type WalkOptions, walk } from "../src/facts/walk.ts";
 
 const root = mkdtempSync(join(tmpdir(), "cilock-walk-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -32,7 +32,7 @@ const look = (directory: string, options: Partial<WalkOptions> = {}): Walk =>
 const paths = (found: Walk): string[] => found.files.map(file => file.path);
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-const cases: { name: string; entries: Record<string, Entry>; paths: string[]; unread?: { path: string; reason: string }[] }[] = [
+const cases: { name: string; entries: Record<string, Entry>; paths: string[]; unread?: Unread[] }[] = [
   { name: "empty directory", entries: {}, paths: [] },
   {
     name: "files, sorted, hidden ones and .git too",
@@ -125,16 +125,45 @@ test("a file that changes all the time is listed, and does not hold us up", asyn
   writer.kill();
   await writer.exited;
   expect(paths(found)).toEqual(["a"]);
-  expect(found.unread).toEqual([{ path: "log", reason: "changed while it was read" }]);
+  expect(found.unread).toEqual([{ path: "log", reason: "changed while it was read", what: "content" }]);
+});
+
+test("what is not wanted is not read, and what is known neither", () => {
+  const directory = tree({ a: "1", b: "2", "d/c": "3" });
+  const known = { sha256: "00" };
+  const found = look(directory, {
+    isWanted: ({ path }) => path !== "b",
+    known: ({ path }) => (path === "a" ? known : undefined),
+  });
+  expect(found.files.map(({ path, digest }) => [path, digest.sha256])).toEqual([
+    ["a", "00"],
+    ["d/c", sha256("3")],
+  ]);
+});
+
+test("directories of one entry: their files are read whatever is wanted, those behind links to directories are marked", () => {
+  const directory = tree({ "d/a": "1", "d/e/b": "2", "d/l": { link: "e" }, "d/m": { link: "a" }, c: "3" });
+  const found = look(directory, { isOneEntry: path => path.startsWith("d"), isWanted: () => false });
+  expect(paths(found)).toEqual(["d/a", "d/e/b", "d/l/b", "d/m"]);
+  expect(found.directories).toEqual([{ path: "d/", linked: new Set(["d/l/b"]) }]);
+  expect(look(directory, { isOneEntry: path => path === "." }).directories[0]?.path).toBe("./");
+});
+
+test("files that are looked at by name: regular ones that are there", () => {
+  const directory = tree({ a: "1", "d/x": "2", l: { link: "a" } });
+  const names = ["a", "d", "l", "nothing", "a/below"].map(name => join(directory, name));
+  const found = lookAt(names, { hashes: ["sha256"] });
+  expect(found).toMatchObject({ files: [{ path: join(directory, "a"), digest: { sha256: sha256("1") } }], unread: [] });
+  expect(lookAt(names, { hashes: ["sha256"], excludePaths: [Buffer.from(join(directory, "a"))] }).files).toEqual([]);
 });
 
 test("a directory that is gone is listed, not thrown", () => {
-  expect(look(join(root, "never"))).toEqual({ files: [], unread: [{ path: ".", reason: "ENOENT" }] });
+  expect(look(join(root, "never"))).toEqual({ ...emptyWalk, unread: [{ path: ".", reason: "ENOENT", what: "entry" }] });
 });
 
 test("pseudo file systems are not read, and that is said", () => {
   const found = look("/proc");
-  expect(found).toEqual({ files: [], unread: [{ path: ".", reason: "pseudo-filesystem" }] });
+  expect(found).toEqual({ ...emptyWalk, unread: [{ path: ".", reason: "pseudo-filesystem", what: "entry" }] });
 });
 
 test("a link into a pseudo file system escapes like any other", () => {

@@ -3,8 +3,8 @@
 import type { JsonObject } from "../attestation/json.ts";
 import type { GitFacts } from "../facts/git.ts";
 import type { HostFacts } from "../facts/host.ts";
-import type { Walk } from "../facts/walk.ts";
 import type { DigestSet, Observation } from "../trace/observation.ts";
+import type { RecordedFile } from "./recorded-files.ts";
 
 /** in-toto ResourceDescriptor as the existing verifiers read it. */
 export interface Subject {
@@ -35,9 +35,10 @@ export interface KeyGuard {
 /** All that was read around one run. Times are nanoseconds since the epoch. */
 export interface Facts {
   observation: Observation;
-  /** Regular files below the working directory before and after the command, with their digests. */
-  before: Walk;
-  after: Walk;
+  /** What the command found: with a trace what it read, else all that was there. */
+  materials: readonly RecordedFile[];
+  /** What it left. */
+  products: readonly RecordedFile[];
   /** Undefined outside a git work tree or where git could not be read. */
   git: GitFacts | undefined;
   host: HostFacts;

@@ -1,4 +1,4 @@
-// The material attestor, v0.3: every file that was there before the command.
+// The material attestor, v0.3: every file that was there before the command; with a trace those that it read.
 import type { Attestor } from "./attestor.ts";
 import { fileTree, leafJson } from "./tree-attestation.ts";
 
@@ -9,7 +9,7 @@ export const materialAttestor: Attestor = {
   alwaysRuns: true,
   runsByDefault: true,
   attest(facts) {
-    const tree = fileTree(facts.before.files);
+    const tree = fileTree(facts.materials);
     const [startTime, endTime] = facts.times.material;
     return {
       type: this.type,

@@ -1,6 +1,7 @@
 // The product attestor, v0.3: every file that the command left new, changed, or written again with the same content.
 import type { Walk, WalkedFile } from "../facts/walk.ts";
 import type { Attestor, Subject } from "./attestor.ts";
+import type { RecordedFile } from "./recorded-files.ts";
 import { fileTree, leafJson } from "./tree-attestation.ts";
 
 /** Beyond this the tree's root and the leaves speak for the files. */
@@ -35,7 +36,7 @@ export const productAttestor: Attestor = {
   alwaysRuns: true,
   runsByDefault: true,
   attest(facts) {
-    const products = productsOf(facts.before, facts.after, facts.observation.startTime);
+    const { products } = facts;
     const tree = fileTree(products);
     const [startTime, endTime] = facts.times.product;
     return {
@@ -48,8 +49,11 @@ export const productAttestor: Attestor = {
   },
 };
 
+/** The clock of file systems moves once a tick: what is written right after the start can be older than it. */
+const clockLagNs = 20_000_000n;
+
 /**
- * A product is new, or differs from what was there, or was written since the start: a build that writes the same bytes
+ * Without a trace: a product is new, or differs from what was there, or was written since the start: a build that writes the same bytes
  * again has made them. The time must have moved too, so that `touch -d tomorrow` before the build makes no product.
  */
 export function productsOf(before: Walk, after: Walk, startTime: bigint): WalkedFile[] {
@@ -58,7 +62,7 @@ export function productsOf(before: Walk, after: Walk, startTime: bigint): Walked
     const old = earlier.get(file.path);
     if (old === undefined || !sameContent(old, file)) return true;
     const touched = old.mtimeNs !== file.mtimeNs || old.inode !== file.inode || old.device !== file.device;
-    return touched && file.mtimeNs >= startTime;
+    return touched && file.mtimeNs >= startTime - clockLagNs;
   });
 }
 
@@ -67,8 +71,11 @@ export function productKind(path: string): string | undefined {
   return kinds.find(([suffix]) => name.endsWith(suffix))?.[1];
 }
 
-function fileSubjects(products: readonly WalkedFile[]): Subject[] {
-  return products.slice(0, fileSubjectsMax).map(file => ({ name: `file:${file.path}`, digest: file.digest }));
+function fileSubjects(products: readonly RecordedFile[]): Subject[] {
+  return products.slice(0, fileSubjectsMax).map(({ path, digest }) => ({
+    name: `${digest.dirHash === undefined ? "file" : "dir"}:${path}`,
+    digest,
+  }));
 }
 
 /** Compared by sha256: a walk always has it. */

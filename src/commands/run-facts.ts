@@ -1,19 +1,25 @@
 // The plain data around a run, read before and after the command, each with the time it took.
+import { type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
 import { type GitFacts, readGit } from "../facts/git.ts";
 import { type HostFacts, readHost } from "../facts/host.ts";
 import { realPath } from "../facts/real-path.ts";
-import { pseudoFileSystem, type Unread, type Walk, walk } from "../facts/walk.ts";
+import { emptyWalk, pseudoFileSystem, type Unread, type Walk, type WalkOptions, walk } from "../facts/walk.ts";
 import { escapeBytes } from "../text.ts";
 import { ownPaths, type RunPlan } from "./run-plan.ts";
 
-type Span = [start: bigint, end: bigint];
+export type Span = [start: bigint, end: bigint];
 
 export interface FactsBefore {
   /** Absolute, odd bytes escaped. */
   readonly directory: string;
   /** The same as bytes: the walk afterwards is of this very directory, wherever a link leads by then. */
   readonly root: Uint8Array;
+  /** With a trace only of directories that are one entry each. */
   readonly walk: Walk;
+  /** What should have been read. */
+  readonly unread: readonly Unread[];
+  /** With a trace they are known at the end only. */
+  readonly materials: readonly RecordedFile[];
   readonly git: GitFacts | undefined;
   readonly host: HostFacts;
   readonly times: { git: Span; environment: Span; material: Span };
@@ -26,37 +32,42 @@ export function readBefore(plan: RunPlan, environment: Readonly<Record<string, s
   const [host, hostTime] = timed(readHost);
   const [git, gitTime] = timed(() => gitFacts(plan, environment, warn));
   const root = realPath(Buffer.from(plan.workingDirectory));
-  const [before, materialTime] = timed(() => walkNow(plan, root, undefined));
-  reportUnread(before.unread, "", warn);
+  const [before, materialTime] = timed(() => walkBefore(plan, root));
+  const unread = plan.options.trace ? missedContents(before) : before.unread;
+  reportUnread(unread, "", warn);
   return {
     directory: escapeBytes(root),
     root,
     walk: before,
+    unread,
+    materials: plan.options.trace ? [] : withDirectories(before.files, before, () => true),
     git,
     host,
     times: { git: gitTime, environment: hostTime, material: materialTime },
   };
 }
 
-export function readAfter(plan: RunPlan, before: FactsBefore, warn: Warn): { walk: Walk; time: Span } {
-  const [after, time] = timed(() => walkNow(plan, before.root, before.walk));
-  const known = new Set(before.walk.unread.map(({ path }) => path));
-  reportUnread(
-    after.unread.filter(({ path }) => !known.has(path)),
-    " after the command",
-    warn,
-  );
-  return { walk: after, time };
+/** How the working directory is looked at, before and after. */
+export function walkOptions(plan: RunPlan): WalkOptions {
+  const { hashes, isOneEntry } = plan.options;
+  return {
+    hashes,
+    excludePaths: ownPaths(plan),
+    excludeFiles: plan.signer.kind === "file" ? plan.signer.key.files : [],
+    ...(isOneEntry === undefined ? {} : { isOneEntry }),
+  };
 }
 
-function walkNow(plan: RunPlan, root: Uint8Array, earlier: Walk | undefined): Walk {
-  const excludeFiles = plan.signer.kind === "file" ? plan.signer.key.files : [];
-  return walk(root, {
-    hashes: plan.options.hashes,
-    excludePaths: ownPaths(plan),
-    excludeFiles,
-    ...(earlier === undefined ? {} : { earlier }),
-  });
+/** With a trace nothing is needed but the hashes of directories: what is read in them is not known yet. */
+function walkBefore(plan: RunPlan, root: Uint8Array): Walk {
+  const { trace, isOneEntry } = plan.options;
+  if (!trace) return walk(root, walkOptions(plan));
+  return isOneEntry === undefined ? emptyWalk : walk(root, { ...walkOptions(plan), isWanted: () => false });
+}
+
+/** Of a walk in which only some files count: those that do, and what is in a directory of one entry. */
+export function missedContents({ unread, directories }: Walk): Unread[] {
+  return unread.filter(({ path, what }) => what === "content" || directories.some(one => path.startsWith(one.path)));
 }
 
 function gitFacts(plan: RunPlan, environment: Readonly<Record<string, string | undefined>>, warn: Warn): GitFacts | undefined {
@@ -74,7 +85,7 @@ function gitFacts(plan: RunPlan, environment: Readonly<Record<string, string | u
 
 const unreadShown = 5;
 
-function reportUnread(unread: readonly Unread[], when: string, warn: Warn): void {
+export function reportUnread(unread: readonly Unread[], when: string, warn: Warn): void {
   for (const { path, reason } of unread.slice(0, unreadShown)) {
     warn("warning", `not among the recorded files${when}: ${path} (${reason})`);
   }
@@ -85,13 +96,12 @@ function reportUnread(unread: readonly Unread[], when: string, warn: Warn): void
 /** No file of the build, or no file any more. */
 const notMissing: readonly string[] = [pseudoFileSystem, "ENOENT"];
 
-/** Paths that one of the walks should have listed. */
-export function unlistedPaths(before: Walk, after: Walk): string[] {
-  const unread = [...before.unread, ...after.unread].filter(({ reason }) => !notMissing.includes(reason));
-  return [...new Set(unread.map(({ path }) => path))];
+/** Paths that should have been listed. */
+export function unlistedPaths(unread: readonly Unread[]): string[] {
+  return [...new Set(unread.filter(({ reason }) => !notMissing.includes(reason)).map(({ path }) => path))];
 }
 
-function timed<T>(action: () => T): [T, Span] {
+export function timed<T>(action: () => T): [T, Span] {
   const start = nowNs();
   const result = action();
   return [result, [start, nowNs()]];

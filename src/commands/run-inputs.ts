@@ -1,13 +1,14 @@
 // After a traced build: what class its files have, and who vouches for what it took from outside.
 import type { DigestAnswer, DigestOrder } from "../facts/compared-contents.ts";
 import { findUndeclared, type InputsBefore, readInputsBefore } from "../facts/undeclared.ts";
-import { compileGlobs } from "../glob.ts";
+import { compileGlobs, type Glob } from "../glob.ts";
 import { escapeBytes } from "../text.ts";
 import { cachePatterns, cachePatternsOf } from "../trace/cache-patterns.ts";
 import { classify, classTotals } from "../trace/classes.ts";
 import type { Digester } from "../trace/digester.ts";
 import type { TraceObservation } from "../trace/observation.ts";
 import type { Trace } from "../trace/trace.ts";
+import type { CacheOptions } from "./run-options.ts";
 
 export interface InputOptions {
   /** Absolute, escaped. */
@@ -18,6 +19,9 @@ export interface InputOptions {
   readonly before: InputsBefore | undefined;
   /** All files of system packages, and not only some. */
   readonly compareAll: boolean;
+  readonly isCache: Glob;
+  /** Of --product-glob. */
+  readonly isProduct: Glob | undefined;
 }
 
 export { type InputsBefore, readInputsBefore };
@@ -25,9 +29,10 @@ export { type InputsBefore, readInputsBefore };
 /** Adds to the observation what can be said of its files as a whole. The trace's digest threads are still there. */
 export async function judgeFiles(observed: TraceObservation, trace: Trace, options: InputOptions): Promise<void> {
   const { files, digester } = trace;
+  const { workingDirectory, isCache, isProduct } = options;
   const variables = variablesOf(options.environment);
-  const isCache = compileGlobs([...cachePatterns, ...cachePatternsOf(variables)]);
-  Object.assign(observed.totals, classTotals(classify(files, { workingDirectory: options.workingDirectory, isCache })));
+  const classes = classify(files, { workingDirectory, isCache, ...(isProduct === undefined ? {} : { isProduct }) });
+  Object.assign(observed.totals, classTotals(classes));
   if (options.before === undefined) return;
   observed.undeclared = await findUndeclared(files, {
     before: options.before,
@@ -37,6 +42,14 @@ export async function judgeFiles(observed: TraceObservation, trace: Trace, optio
     goModuleCache: variables.get("GOMODCACHE"),
     npmCache: npmCacheOf(variables),
   });
+}
+
+/** What is a cache, by the flags and by the environment of the command. */
+export function cacheTest(environment: readonly Uint8Array[], { add, allow, defaults, probe }: CacheOptions): Glob {
+  const found = probe ? cachePatternsOf(variablesOf(environment)) : [];
+  const isListed = compileGlobs([...(defaults ? cachePatterns : []), ...found, ...add]);
+  const isAllowed = compileGlobs(allow);
+  return path => isListed(path) && !isAllowed(path);
 }
 
 /** Where npm keeps what it has downloaded. */

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { attestorNames, attestors, defaultAttestations } from "../attestors/index.ts";
 import { closest } from "../did-you-mean.ts";
 import { ToolError } from "../errors.ts";
+import { compileGlobs, type Dialect, type Glob, GlobError } from "../glob.ts";
 import { gitoid, type HashName, hashNames, sha256Of } from "../hashes.ts";
 import type { Option, ParsedOptions } from "./command.ts";
 
@@ -27,8 +28,29 @@ export interface RunOptions {
   readonly allowIoUring: boolean;
   /** Whether to find out who vouches for what the build takes from outside, and how much of the system to compare. */
   readonly vouch: "no" | "quick" | "full";
+  readonly products: ProductOptions;
+  readonly cache: CacheOptions;
+  /** Of a directory by its path below the working directory: whether its files are one entry. */
+  readonly isOneEntry: Glob | undefined;
   readonly variables: { add: readonly string[]; allow: readonly string[]; disableDefaults: boolean; remove: boolean };
   readonly warnings: readonly string[];
+}
+
+/** Over paths as the record has them; undefined: not asked for. */
+export interface ProductOptions {
+  readonly include: Glob | undefined;
+  readonly exclude: Glob | undefined;
+  /** With a trace: products wherever they are. */
+  readonly named: Glob | undefined;
+}
+
+/** What is called a cache. */
+export interface CacheOptions {
+  readonly add: readonly string[];
+  readonly allow: readonly string[];
+  /** Whether the built-in patterns count, and the variables that name caches. */
+  readonly defaults: boolean;
+  readonly probe: boolean;
 }
 
 export const predicateVersions = ["command-run/v0.1", "command-run/v0.2"] as const;
@@ -112,6 +134,34 @@ export const runOptions: readonly Option[] = [
     value: "LEVEL",
     help: "with --trace, who vouches for the files that were read: no, quick, or full, which compares all files of system packages (default quick)",
   },
+  {
+    long: "attestor-product-include-glob",
+    kind: "string",
+    value: "GLOB",
+    help: "record only products whose path matches; here * matches slashes too (default *)",
+  },
+  { long: "attestor-product-exclude-glob", kind: "string", value: "GLOB", help: "record no product whose path matches" },
+  {
+    long: "product-glob",
+    kind: "strings",
+    value: "GLOB",
+    help: "with --trace, also record as products what was written outside of the working directory, by absolute path",
+  },
+  {
+    long: "dirhash-glob",
+    kind: "strings",
+    value: "GLOB",
+    help: "record directories whose path matches as one entry each, with a hash over their files",
+  },
+  {
+    long: "cache-add-pattern",
+    kind: "strings",
+    value: "GLOB",
+    help: "label further files as a cache: ** matches slashes, * does not",
+  },
+  { long: "cache-allow-pattern", kind: "strings", value: "GLOB", help: "do not label these files as a cache" },
+  { long: "cache-disable-defaults", kind: "boolean", help: "label as a cache only what --cache-add-pattern and variables name" },
+  { long: "cache-disable-env-probe", kind: "boolean", help: "do not look for caches in environment variables such as GOCACHE" },
   { long: "env-add-sensitive-key", kind: "strings", value: "GLOB", help: "hide the values of further environment variables" },
   { long: "env-allow-sensitive-key", kind: "strings", value: "NAME", help: "show a variable that would be hidden" },
   { long: "env-disable-default-sensitive-vars", kind: "boolean", help: "hide only what --env-add-sensitive-key names" },
@@ -135,6 +185,18 @@ const list = z
       .map(part => part.trim())
       .filter(part => part !== ""),
   );
+const globs = z.array(z.string()).optional().transform(compiledGlobs);
+const glob = z
+  .string()
+  .optional()
+  .transform((pattern, context) => compiledGlobs(pattern === undefined ? undefined : [pattern], context));
+const patterns = z
+  .array(z.string())
+  .default([])
+  .transform((given, context) => {
+    const parts = given.flatMap(separateGlobs);
+    return compiled(parts, "paths", context) === z.NEVER ? z.NEVER : parts;
+  });
 const hashName = z.enum(hashNames, {
   error: issue =>
     issue.input === "dirHash"
@@ -168,6 +230,14 @@ const schema = z.object({
   json: flag,
   "allow-io-uring": flag,
   vouch: z.enum(["no", "quick", "full"], { error: "is no, quick or full" }).optional(),
+  "attestor-product-include-glob": glob,
+  "attestor-product-exclude-glob": glob,
+  "product-glob": globs,
+  "dirhash-glob": globs,
+  "cache-add-pattern": patterns,
+  "cache-allow-pattern": patterns,
+  "cache-disable-defaults": flag,
+  "cache-disable-env-probe": flag,
   "env-add-sensitive-key": list,
   "env-allow-sensitive-key": list,
   "env-disable-default-sensitive-vars": flag,
@@ -186,6 +256,11 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
   if (command[0] === "") throw usage("the command is an empty word");
   if (values.json && values.outfile === "-") throw usage("--json and --outfile - both want stdout");
   if (!values.trace && values.vouch !== undefined && values.vouch !== "no") throw usage("--vouch needs --trace");
+  for (const name of tracedOnly) {
+    const value = values[name];
+    const isGiven = Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false;
+    if (!values.trace && isGiven) throw usage(`--${name} needs --trace`);
+  }
   const { attestations, warnings } = chosenAttestations(values.attestations ?? [...defaultAttestations]);
   return {
     step: values.step,
@@ -202,6 +277,18 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     json: values.json,
     allowIoUring: values["allow-io-uring"],
     vouch: values.vouch ?? "quick",
+    products: {
+      include: values["attestor-product-include-glob"],
+      exclude: values["attestor-product-exclude-glob"],
+      named: values["product-glob"],
+    },
+    cache: {
+      add: values["cache-add-pattern"],
+      allow: values["cache-allow-pattern"],
+      defaults: !values["cache-disable-defaults"],
+      probe: !values["cache-disable-env-probe"],
+    },
+    isOneEntry: values["dirhash-glob"],
     variables: {
       add: values["env-add-sensitive-key"] ?? [],
       allow: values["env-allow-sensitive-key"] ?? [],
@@ -210,6 +297,48 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     },
     warnings: [...warnings, ...signerWarnings(values)],
   };
+}
+
+/** Without a trace nobody knows what was written elsewhere, and nothing is labelled. */
+const tracedOnly = [
+  "product-glob",
+  "cache-add-pattern",
+  "cache-allow-pattern",
+  "cache-disable-defaults",
+  "cache-disable-env-probe",
+] as const;
+
+/** At commas, like other lists, but not at those between braces. */
+function separateGlobs(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "\\") i++;
+    else if (text[i] === "{") depth++;
+    else if (text[i] === "}") depth--;
+    else if (text[i] === "," && depth <= 0) {
+      parts.push(text.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return [...parts, text.slice(start)].filter(part => part !== "");
+}
+
+/** In the dialect of the existing tools. */
+function compiledGlobs(texts: readonly string[] | undefined, context: z.RefinementCtx): Glob | undefined {
+  const parts = (texts ?? []).flatMap(separateGlobs);
+  return parts.length === 0 ? undefined : compiled(parts, "gobwas", context);
+}
+
+function compiled(parts: readonly string[], dialect: Dialect, context: z.RefinementCtx): Glob {
+  try {
+    return compileGlobs(parts, dialect);
+  } catch (error) {
+    if (!(error instanceof GlobError)) throw error;
+    context.addIssue({ code: "custom", message: `is no pattern: ${error.message}` });
+    return z.NEVER;
+  }
 }
 
 function signerWarnings(values: z.infer<typeof schema>): string[] {

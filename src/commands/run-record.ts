@@ -8,8 +8,8 @@ import type { Attestation, Facts } from "../attestors/attestor.ts";
 import { commandRunAttestor } from "../attestors/command-run.ts";
 import { commandRunV02Attestor } from "../attestors/command-run-v02.ts";
 import { attestors } from "../attestors/index.ts";
+import type { RecordedFile } from "../attestors/recorded-files.ts";
 import { fileTree } from "../attestors/tree-attestation.ts";
-import type { Walk } from "../facts/walk.ts";
 import type { CommandIo } from "./command.ts";
 import { attempt, writeOutfile } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -25,8 +25,8 @@ export interface SignedRecord {
 }
 
 /** What does not depend on the command, done while it runs. */
-export function prepareRecord(before: Walk): void {
-  fileTree(before.files);
+export function prepareRecord(materials: readonly RecordedFile[]): void {
+  fileTree(materials);
 }
 
 export function attestAll(facts: Facts, { predicate }: RunOptions): { names: string[]; attestations: Attestation[] } {

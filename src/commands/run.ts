@@ -6,7 +6,6 @@ import { encodeJson, isJsonObject } from "../attestation/json.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
-import { productsOf } from "../attestors/product.ts";
 import { ignoredSyscalls } from "../native/abi.gen.ts";
 import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
@@ -15,7 +14,8 @@ import type { Observation } from "../trace/observation.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
 import { spoolDirectory } from "./outfile.ts";
-import { type FactsBefore, readAfter, readBefore, unlistedPaths, type Warn } from "./run-facts.ts";
+import { type Artifacts, artifactsOf, type TracedFiles } from "./run-artifacts.ts";
+import { type FactsBefore, readBefore, type Warn } from "./run-facts.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import type { SignedRecord } from "./run-record.ts";
@@ -55,13 +55,13 @@ export const runCommand: Command = {
     });
 
     const before = readBefore(plan, io.environment, warn);
-    const observation = await observe(plan, session, before);
-    const after = readAfter(plan, before, warn);
-    await addUnlisted(observation, before, after);
+    const { observation, traced } = await observe(plan, session, before);
+    const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
+    await addUnlisted(observation, artifacts);
     const { attestAll, hasMatchableSubject, signRecord, writeRecord } = await loadRecording();
 
     const keyGuard = options.predicate === "command-run/v0.2" ? session.keyGuard() : undefined;
-    const facts = gather(plan, before, after, observation, keyGuard);
+    const facts = gather(plan, before, artifacts, observation, keyGuard);
     const { names, attestations } = attestAll(facts, options);
     if (!hasMatchableSubject([...attestations, { subjects: options.subjects }])) {
       warn("warning", "the record has no subject to verify it by: no file was there or was made, and git says nothing");
@@ -101,8 +101,13 @@ function cancelPrepared(): void {
   }
 }
 
+interface Observed {
+  observation: Observation;
+  traced: TracedFiles | undefined;
+}
+
 /** Runs the command to the end of its last process. */
-async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observation> {
+async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observed> {
   const { options } = plan;
   const inputs = options.trace ? await import("./run-inputs.ts") : undefined;
   const inputsBefore = options.vouch !== "no" ? inputs?.readInputsBefore(before.root) : undefined;
@@ -119,20 +124,23 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     allowIoUring: options.allowIoUring,
   });
   // Other processors are busy with the command now.
-  void loadRecording().then(({ prepareRecord }) => prepareRecord(before.walk));
+  void loadRecording().then(({ prepareRecord }) => prepareRecord(before.materials));
   const outcome = await session.run(event => trace?.onEvent(event));
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);
-  if (inputs && trace && traced) {
+  const isCache = inputs?.cacheTest(environment, options.cache);
+  if (inputs && trace && traced && isCache) {
     const compareAll = options.vouch === "full";
     await inputs.judgeFiles(traced, trace, {
       workingDirectory: before.directory,
       environment,
       before: inputsBefore,
       compareAll,
+      isCache,
+      isProduct: options.products.named,
     });
   }
-  return {
+  const observation: Observation = {
     argv: session.argv.slice(plan.argvIndex),
     environment,
     workingDirectory: before.directory,
@@ -146,6 +154,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
     survivorsKilled: outcome.survivorsKilled,
     ...(traced === undefined ? {} : { trace: traced }),
   };
+  return { observation, traced: trace && isCache && { files: trace.files, isCache } };
 }
 
 async function createTrace({ options, signer }: RunPlan, session: Session, before: FactsBefore): Promise<Trace> {
@@ -171,15 +180,15 @@ function isWithheldVariable(entry: Uint8Array): boolean {
 function gather(
   plan: RunPlan,
   before: FactsBefore,
-  after: ReturnType<typeof readAfter>,
+  artifacts: Artifacts,
   observation: Observation,
   keyGuard: KeyGuard | undefined,
 ): Facts {
   const { variables } = plan.options;
   return {
     observation,
-    before: before.walk,
-    after: after.walk,
+    materials: artifacts.materials,
+    products: artifacts.products,
     git: before.git,
     host: before.host,
     ...(keyGuard === undefined ? {} : { keyGuard }),
@@ -189,13 +198,12 @@ function gather(
       sensitiveVariables: variables.remove ? "remove" : "obfuscate",
       redact: plan.redaction.redact,
     },
-    times: { ...before.times, product: after.time, command: [observation.startTime, observation.endTime] },
+    times: { ...before.times, product: artifacts.time, command: [observation.startTime, observation.endTime] },
   };
 }
 
-/** What the walks could not read is no fact of the tracer, and the record would say that it is complete. */
-async function addUnlisted({ trace }: Observation, before: FactsBefore, after: ReturnType<typeof readAfter>): Promise<void> {
-  const paths = unlistedPaths(before.walk, after.walk);
+/** What could not be read for materials and products is no fact of the tracer, and the record would say that it is complete. */
+async function addUnlisted({ trace }: Observation, { unlisted: paths }: Artifacts): Promise<void> {
   if (trace === undefined || paths.length === 0) return;
   const { withGap } = await import("../trace/completeness.ts");
   trace.completeness = withGap(trace.completeness, "unlisted-files", paths);
@@ -233,8 +241,8 @@ async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, 
     interrupted: observation.interrupted,
     durationNs: observation.endTime - observation.startTime,
     attestors,
-    materials: facts.before.files.length,
-    products: productsOf(facts.before, facts.after, observation.startTime).length,
+    materials: facts.materials.length,
+    products: facts.products.length,
     trace: observation.trace,
     survivorsKilled: observation.survivorsKilled,
     hidden,

@@ -6,8 +6,9 @@ import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { escapeBytes } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
+import { digestFile } from "./file-contents.ts";
 import { type GitCommit, type GitTag, parseCommit, parseTag, withoutUserInfo } from "./git-objects.ts";
-import { digestFile, type HashName } from "./walk.ts";
+import type { HashName } from "./walk.ts";
 
 export type GitStatusWord = "unmodified" | "untracked" | "modified" | "added" | "deleted" | "renamed" | "copied" | "updated";
 

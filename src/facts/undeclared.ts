@@ -46,7 +46,9 @@ export function readInputsBefore(workingDirectory: Uint8Array): InputsBefore {
   return { workingDirectory: name, repository, snapshot: snapshotIndex(repository) };
 }
 
-export async function findUndeclared(files: TraceFiles, options: UndeclaredOptions): Promise<UndeclaredInputs> {
+type InsAndOuts = Pick<TraceFiles, "inputs" | "outputs">;
+
+export async function findUndeclared(files: InsAndOuts, options: UndeclaredOptions): Promise<UndeclaredInputs> {
   const { inputs } = files;
   const sources = openSources(files, options.before);
   const claims = new Claims();
@@ -81,7 +83,7 @@ class Claims {
 }
 
 /** What the build has written vouches for nothing, unless it is what the build has read before. */
-function openSources({ inputs, outputs }: TraceFiles, before: InputsBefore): Sources {
+function openSources({ inputs, outputs }: InsAndOuts, before: InputsBefore): Sources {
   const written = new Set(outputs.map(({ path }) => byteName(path)));
   const wasRead = (name: string, bytes: Uint8Array) => {
     const sha256 = createHash("sha256").update(bytes).digest("hex");
@@ -117,7 +119,7 @@ function vouchersFor(sources: Sources, options: UndeclaredOptions): PlacedVouche
   return vouchers;
 }
 
-function collectClaims({ inputs }: TraceFiles, vouchers: readonly PlacedVoucher[], claims: Claims): void {
+function collectClaims({ inputs }: InsAndOuts, vouchers: readonly PlacedVoucher[], claims: Claims): void {
   const all = inputs.map(({ path, digests, state }) => ({
     name: byteName(path),
     sha256: digests.sha256,

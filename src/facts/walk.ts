@@ -1,20 +1,12 @@
 // The regular files below a directory and their digests: what the material and product attestors compare. A symbolic
 // link is followed while its target stays inside, and its files are recorded under the link's path; broken and escaping
-// links are skipped. Whatever could not be read is listed, never left out in silence.
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statfsSync,
-} from "node:fs";
-import { type HashName, startHash } from "../hashes.ts";
-import { escapeBytes } from "../text.ts";
+// links are skipped. Whatever could not be read is listed, never left out in silence. With a trace most files need not be
+// read: whoever asks says which.
+import { type BigIntStats, lstatSync, readdirSync, statfsSync } from "node:fs";
+import type { HashName } from "../hashes.ts";
+import { escapeBytes, unescapeText } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
+import { errorWord, identityOfStat, readContents } from "./file-contents.ts";
 import { realPath } from "./real-path.ts";
 
 export type { HashName };
@@ -35,13 +27,29 @@ export interface WalkedFile {
 export interface Unread {
   readonly path: string;
   readonly reason: string;
+  /** `content`: a file that is there. `entry`: a directory, or a name that nothing more is known about. */
+  readonly what: "content" | "entry";
 }
 
 export interface Walk {
   /** Sorted by path. */
   readonly files: readonly WalkedFile[];
   readonly unread: readonly Unread[];
+  /** Those that are one entry, by `WalkOptions.isOneEntry`: their files are listed too. */
+  readonly directories: readonly OneEntry[];
 }
+
+export interface OneEntry {
+  /** Ends in a slash; `./` is the root. */
+  readonly path: string;
+  /** Paths of its files that are reached through a link to a directory: no part of a directory's hash. */
+  readonly linked: ReadonlySet<string>;
+}
+
+/** What lstat says of a file that was found. */
+export type FoundFile = Pick<WalkedFile, "path" | "device" | "inode" | "size" | "mtimeNs" | "ctimeNs">;
+
+export const emptyWalk: Walk = { files: [], unread: [], directories: [] };
 
 export interface WalkOptions {
   readonly hashes: readonly HashName[];
@@ -51,14 +59,14 @@ export interface WalkOptions {
   readonly excludeFiles?: readonly { device: bigint; inode: bigint }[];
   /** An earlier walk whose digests may stand for files that nobody has touched since. */
   readonly earlier?: Walk;
+  /** Of a directory by its path below the root (`.` for that itself): its files count together. */
+  readonly isOneEntry?: (path: string) => boolean;
+  /** Files outside of such directories that count; all, if it is left out. */
+  readonly isWanted?: (file: FoundFile) => boolean;
+  /** The digest of a file that need not be read. */
+  readonly known?: (file: FoundFile) => DigestSet | undefined;
 }
 
-/** Before Linux 6.13 ctime moves only once a tick (at most 10 ms): a write within the same tick would not show in it. */
-const settledAfterNs = 20_000_000n;
-/** A file with more data than this is listed as unread. */
-const dataMax = 16n << 30n;
-/** The same for the holes of a sparse file: reading them takes time too. */
-const holesMax = 16n << 30n;
 /** statfs types of file systems whose files are questions to the kernel: reading them has effects, or never ends. */
 const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x9fa0, // proc
@@ -82,12 +90,7 @@ const pseudoFileSystems: ReadonlySet<number> = new Set([
 ]);
 /** Why a directory, or a file that a link leads to, of such a file system was not read. */
 export const pseudoFileSystem = "pseudo-filesystem";
-/** A file that changes while it is read is read again, at most this often. */
-const readAttempts = 3;
-const chunk = new Uint8Array(1 << 20);
 const slash = 0x2f;
-
-type Contents = { digest: DigestSet; stat: BigIntStats; settled: boolean } | { unread: string };
 
 /** Walks `root`, in the order of the bytes of the names, so that two walks of the same tree give the same result. */
 export function walk(root: Uint8Array, options: WalkOptions): Walk {
@@ -95,9 +98,14 @@ export function walk(root: Uint8Array, options: WalkOptions): Walk {
   try {
     real = realPath(root);
   } catch (error) {
-    return { files: [], unread: [{ path: ".", reason: errorWord(error) }] };
+    return { ...emptyWalk, unread: [{ path: ".", reason: errorWord(error), what: "entry" }] };
   }
   return new Walker(real, options).run();
+}
+
+/** The same for regular files that are known by absolute paths without links; those that are not there are left out. */
+export function lookAt(paths: readonly string[], options: WalkOptions): Walk {
+  return new Walker(Buffer.from("/"), options).look(paths);
 }
 
 class Walker {
@@ -109,6 +117,9 @@ class Walker {
   readonly #earlierByPath: Map<string, WalkedFile>;
   /** By what identifies a content; made when the first file is not where it was. */
   #earlierByIdentity: Map<string, WalkedFile> | undefined;
+  readonly #directories: { path: string; linked: Set<string> }[] = [];
+  /** The one of them that we are in, and whether a link to a directory was on the way. */
+  #oneEntry: { linked: Set<string>; isLinked: boolean } | undefined;
   /** Directories that a link has led to. Following each once bounds the walk: links among n directories have n! paths. */
   readonly #followed = new Set<string>();
 
@@ -123,8 +134,27 @@ class Walker {
 
   run(): Walk {
     this.#directory(this.root, Buffer.alloc(0), []);
+    return this.#result();
+  }
+
+  look(paths: readonly string[]): Walk {
+    for (const path of paths) {
+      const real = Buffer.from(unescapeText(path));
+      if (this.#excludedPaths.has(latin1(real))) continue;
+      try {
+        const stat = lstatSync(real, { bigint: true });
+        if (stat.isFile()) this.#file(real, real, stat);
+      } catch (error) {
+        const word = errorWord(error);
+        if (!isAbsent(word)) this.#unread.push({ path, reason: word, what: "content" });
+      }
+    }
+    return this.#result();
+  }
+
+  #result(): Walk {
     const files = [...this.#files.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
-    return { files, unread: this.#unread };
+    return { files, unread: this.#unread, directories: this.#directories };
   }
 
   /** `real` is where the directory is, `shown` its path below the root, `above` the directories that it is in. */
@@ -142,7 +172,14 @@ class Walker {
       this.#miss(shown.length === 0 ? Buffer.from(".") : shown, errorWord(error));
       return;
     }
+    const outer = this.#oneEntry;
+    if (outer === undefined && this.options.isOneEntry?.(shown.length === 0 ? "." : escapeBytes(shown))) {
+      const linked = new Set<string>();
+      this.#directories.push({ path: `${shown.length === 0 ? "." : escapeBytes(shown)}/`, linked });
+      this.#oneEntry = { linked, isLinked: false };
+    }
     for (const name of names) this.#entry(join(real, name), shown.length === 0 ? name : join(shown, name), [...above, here]);
+    this.#oneEntry = outer;
   }
 
   #entry(real: Buffer, shown: Buffer, above: readonly string[]): void {
@@ -170,7 +207,7 @@ class Walker {
       isQuestion = stat.isFile() && isPseudoFileSystem(target);
     } catch (error) {
       const word = errorWord(error);
-      if (word !== "ENOENT" && word !== "ELOOP" && word !== "ENOTDIR") this.#miss(shown, word);
+      if (!isAbsent(word)) this.#miss(shown, word);
       return;
     }
     if (!isInside(this.root, target) || this.#excludedPaths.has(latin1(target))) return;
@@ -183,20 +220,27 @@ class Walker {
     const key = fileKey(stat);
     if (above.includes(key) || this.#followed.has(key)) return;
     this.#followed.add(key);
+    const outer = this.#oneEntry;
+    if (outer !== undefined) this.#oneEntry = { ...outer, isLinked: true };
     this.#directory(target, shown, above);
+    this.#oneEntry = outer;
   }
 
   #file(real: Buffer, shown: Buffer, stat: BigIntStats): void {
     if (this.#excludedFiles.has(fileKey(stat))) return;
     const path = escapeBytes(shown);
-    const known = this.#known(path, stat);
+    const found = foundFile(path, stat);
+    if (this.#oneEntry?.isLinked) this.#oneEntry.linked.add(path);
+    if (this.#oneEntry === undefined && this.options.isWanted?.(found) === false) return;
+    const digest = this.options.known?.(found);
+    const known = digest === undefined ? this.#known(path, stat) : { ...found, digest, settled: false };
     if (known !== undefined) {
       this.#files.set(path, known);
       return;
     }
     const contents = readContents(real, this.options.hashes);
     if ("unread" in contents) {
-      this.#unread.push({ path, reason: contents.unread });
+      this.#unread.push({ path, reason: contents.unread, what: "content" });
       return;
     }
     const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = contents.stat;
@@ -215,63 +259,17 @@ class Walker {
   }
 
   #miss(shown: Buffer, reason: string): void {
-    this.#unread.push({ path: escapeBytes(shown), reason });
+    this.#unread.push({ path: escapeBytes(shown), reason, what: "entry" });
   }
 }
 
-/** Reads through one descriptor and looks again afterwards: the digest is of a content that the file really had. */
-function readContents(path: Buffer, hashes: readonly HashName[]): Contents {
-  let descriptor: number;
-  try {
-    // NONBLOCK: a FIFO that took the file's place since lstat must not hold us up.
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    return { unread: errorWord(error) };
-  }
-  try {
-    for (let attempt = 0; attempt < readAttempts; attempt++) {
-      const before = fstatSync(descriptor, { bigint: true });
-      if (!before.isFile()) return { unread: "no longer a regular file" };
-      const data = before.blocks * 512n;
-      if (data > dataMax || before.size - data > holesMax) return { unread: "too large" };
-      const startedNs = BigInt(Date.now()) * 1_000_000n;
-      const digest = digestDescriptor(descriptor, hashes, Number(before.size));
-      const after = fstatSync(descriptor, { bigint: true });
-      if (digest === undefined || identityOfStat(before) !== identityOfStat(after)) continue;
-      return { digest, stat: after, settled: startedNs - after.ctimeNs > settledAfterNs };
-    }
-    return { unread: "changed while it was read" };
-  } catch (error) {
-    return { unread: errorWord(error) };
-  } finally {
-    closeSync(descriptor);
-  }
+function foundFile(path: string, stat: BigIntStats): FoundFile {
+  const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = stat;
+  return { path, device, inode, size, mtimeNs, ctimeNs };
 }
 
-/** Undefined: the file does not have the length that it had. Stops soon after it, so that one that grows as fast as we read ends too. */
-function digestDescriptor(descriptor: number, hashes: readonly HashName[], size: number): DigestSet | undefined {
-  const hashers = hashes.map(name => ({ name, hasher: startHash(name, size) }));
-  let position = 0;
-  while (position <= size) {
-    const length = readSync(descriptor, chunk, 0, chunk.length, position);
-    position += length;
-    for (const { hasher } of hashers) hasher.update(chunk.subarray(0, length));
-    // At the length that fstat promised the file is not asked once more: that costs a tenth of a small file's time.
-    if (length === 0 || (length < chunk.length && position === size)) break;
-  }
-  if (position !== size) return undefined;
-  return Object.fromEntries(hashers.map(({ name, hasher }) => [name, hasher.value()]));
-}
-
-/** Digest of one file given by path, undefined when it cannot be read. */
-export function digestFile(path: Uint8Array, hashes: readonly HashName[]): DigestSet | undefined {
-  try {
-    const contents = readContents(realPath(path), hashes);
-    return "unread" in contents ? undefined : contents.digest;
-  } catch {
-    return undefined;
-  }
-}
+/** Nothing is there. */
+const isAbsent = (word: string): boolean => word === "ENOENT" || word === "ELOOP" || word === "ENOTDIR";
 
 function isSame(file: WalkedFile, stat: BigIntStats): boolean {
   const { device, inode, size, mtimeNs, ctimeNs } = file;
@@ -281,10 +279,6 @@ function isSame(file: WalkedFile, stat: BigIntStats): boolean {
 
 function identity(file: WalkedFile): string {
   return `${file.device}:${file.inode}:${file.size}:${file.mtimeNs}:${file.ctimeNs}`;
-}
-
-function identityOfStat(stat: BigIntStats): string {
-  return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
 }
 
 function fileKey(stat: BigIntStats): string {
@@ -309,9 +303,4 @@ function join(directory: Buffer, name: Buffer): Buffer {
 /** One character per byte: lets a Set hold paths of any bytes. */
 function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
-}
-
-function errorWord(error: unknown): string {
-  if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
-  return error instanceof Error ? error.message : String(error);
 }

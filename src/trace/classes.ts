@@ -27,7 +27,7 @@ export interface Classes {
   readonly written: Readonly<Record<WrittenClass, readonly string[]>>;
 }
 
-export function classify(files: TraceFiles, options: ClassOptions): Classes {
+export function classify(files: Pick<TraceFiles, "inputs" | "outputs">, options: ClassOptions): Classes {
   const written: Record<WrittenClass, string[]> = { product: [], intermediate: [], cache: [], elsewhere: [] };
   for (const output of files.outputs) written[classOf(output, options)].push(output.path);
   return { materials: [...new Set(files.inputs.map(({ path }) => path))], written };

@@ -69,6 +69,8 @@ export interface NameChanges {
   exchanged(a: string, b: string): void;
   linked(path: string, file: FileIdentity | undefined, oldPath: string): void;
   removed(path: string, file: FileIdentity | undefined): void;
+  /** A symbolic link, or a file that is there without having been opened. */
+  made(path: string): void;
   truncated(event: SyscallEvent, path: string, file: FileIdentity): void;
   timesSet(file: FileIdentity): void;
 }
@@ -118,9 +120,12 @@ export function applyFileOperation(event: SyscallEvent, ops: () => FileOps, chan
       changes.linked(to, fileOf(event, operation.to) ?? fileOf(event, operation.from), from);
       return;
     }
-    case "symlink":
-      ops().symlinks.push({ target: textOf(event, operation.target), path: shown(pathOf(event, operation.path)), time });
+    case "symlink": {
+      const path = pathOf(event, operation.path);
+      ops().symlinks.push({ target: textOf(event, operation.target), path: shown(path), time });
+      changes.made(path);
       return;
+    }
     case "delete": {
       const path = pathOf(event, operation.path);
       ops().deletes.push({ path: shown(path), time });
@@ -130,9 +135,12 @@ export function applyFileOperation(event: SyscallEvent, ops: () => FileOps, chan
     case "mkdir":
       ops().mkdirs.push({ path: shown(pathOf(event, operation.path)), mode: modeOf(event, operation.mode), time });
       return;
-    case "node":
-      ops().nodes.push({ path: shown(pathOf(event, operation.path)), mode: modeOf(event, operation.mode), time });
+    case "node": {
+      const path = pathOf(event, operation.path);
+      ops().nodes.push({ path: shown(path), mode: modeOf(event, operation.mode), time });
+      changes.made(path);
       return;
+    }
     case "mode":
       ops().permChanges.push({ path: shown(pathOf(event, operation.path)), mode: modeOf(event, operation.mode), time });
       return;

@@ -6,10 +6,11 @@ import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, 
 import { type Content, type Contents, isKnown } from "./contents.ts";
 import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
-import { belowRoot, isDirectory, isRegular, opensForWriting, readsToo, truncates } from "./file-types.ts";
+import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, readsToo, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Inputs } from "./inputs.ts";
-import type { OutputFile, TraceFiles } from "./observation.ts";
+import { MadeNames } from "./made-names.ts";
+import type { OutputFile, TraceFiles, WrittenInode } from "./observation.ts";
 import { Reads, ReadsTable } from "./reads.ts";
 import type { OpenForWriting } from "./written-file.ts";
 import { WrittenFiles } from "./written-files.ts";
@@ -37,6 +38,11 @@ export class Files {
   /** One copy of each path, and how many processes have opened it. */
   readonly #paths = new Map<string, Label>();
   readonly #changes: NameChanges;
+  readonly #made = new MadeNames(() => this.#reportGap("limit", 0, "names made by links and renames"));
+  /** Written files that we cannot read. */
+  readonly #unreadOutputs = new Map<string, WrittenInode>();
+  /** Written files that somebody has had a writable map of. */
+  readonly #mappedFiles = new Set<string>();
   #operations = 0;
   readonly #readsTable = new ReadsTable();
   #last: { serial: number; facts: FileFacts } | undefined;
@@ -121,7 +127,23 @@ export class Files {
           if (names.length > 0 || !outputs.has(path)) outputs.set(path, { path, present: names.length > 0 });
       }
     }
-    return { inputs: this.#inputs.takeList(), outputs: [...outputs.values()] };
+    return {
+      inputs: this.#inputs.takeList(),
+      outputs: [...outputs.values()],
+      written: this.#writtenInodes(),
+      made: this.#made.paths(),
+    };
+  }
+
+  #writtenInodes(): Map<string, WrittenInode> {
+    const inodes = new Map<string, WrittenInode>(this.#unreadOutputs);
+    for (const file of this.#written.all()) {
+      const { left, leftState: state } = file.writers.get(file.lastWriter) ?? {};
+      const isVague = file.remote || this.#mappedFiles.has(file.key);
+      const isSure = left && state && isKnown(left) && !isVague;
+      inodes.set(file.key, isSure ? { left: { digests: left.digests, state }, isVague } : { isVague });
+    }
+    return inodes;
   }
 
   /** After the last event: digests what is still open and waits for all digests. */
@@ -175,6 +197,7 @@ export class Files {
       if (obstacle === "unreadable" || obstacle === "too-large") {
         process.unreadWrites ??= new Map();
         if (!process.unreadWrites.has(label.path)) process.unreadWrites.set(label.path, event.timeNs);
+        this.#unreadOutputs.set(fileKey(event.file), { isVague: true });
       }
       return;
     }
@@ -233,7 +256,11 @@ export class Files {
     const [, , protection = 0n, flags = 0n] = event.arguments;
     if (event.result < 0n && event.result >= -4095n) return;
     if ((protection & PROT_WRITE) === 0n || (flags & mapTypes) === MAP_PRIVATE) return;
-    for (const item of event.items) if (item.kind === "descriptor") this.#contents.mapped(item.file);
+    for (const item of event.items) {
+      if (item.kind !== "descriptor") continue;
+      this.#contents.mapped(item.file);
+      this.#mappedFiles.add(fileKey(item.file));
+    }
   }
 
   #nameChanges(): NameChanges {
@@ -245,15 +272,22 @@ export class Files {
     };
     return {
       renamed: (oldPath, newPath, file) => {
+        this.#made.renamed(oldPath, newPath, { isWritten: at(file) !== undefined, isDirectory: !file || isDirectory(file) });
         if (file && isDirectory(file)) names.moveBelow([[oldPath, newPath]]);
         else dropped(names.rename(oldPath, newPath, at(file)));
       },
-      exchanged: (a, b) => names.exchange(a, b),
+      exchanged: (a, b) => {
+        this.#made.exchanged(a, b);
+        names.exchange(a, b);
+      },
       linked: (path, file, oldPath) => {
         const linked = at(file) ?? names.at(oldPath);
         if (linked) names.link(linked, path);
+        else this.#made.add(path);
       },
+      made: path => this.#made.add(path),
       removed: (path, file) => {
+        this.#made.removed(path);
         const gone = names.unlink(path);
         // It still has links that we have not seen being made.
         if (!(file && file.links > 1)) dropped(gone, file);

@@ -69,7 +69,8 @@ export const gapTable = {
   },
   "unlisted-files": {
     severity: "gap",
-    sentence: "files or directories of the working directory could not be read and are not among the materials or products",
+    sentence:
+      "products, or files of a directory that counts as one entry, could not be read and are not among the products or materials",
   },
   "key-exposed": {
     severity: "gap",

@@ -4,12 +4,13 @@
 // is still from outside, or whoever opens a file for writing could hide that it was read.
 import type { FileIdentity } from "../native/events.ts";
 import { type Content, isKnown, settledAfterNs } from "./contents.ts";
+import { sameState } from "./digest-file.ts";
 import { isPseudo, isRegular, isRemote } from "./file-types.ts";
 import type { InputFile } from "./observation.ts";
 import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 
 /** What is kept of an open: inputs of a large build are a hundred thousand. */
-interface Read extends Pick<InputFile, "state" | "settled" | "remote"> {
+interface Read extends Pick<InputFile, "state" | "settled" | "remote" | "isRewritten"> {
   readonly content: Content;
 }
 
@@ -19,8 +20,8 @@ const contentsMax = 100;
 export class Inputs {
   readonly #reads = new Map<string, Read | Read[]>();
   readonly #written: (file: FileIdentity) => WrittenFile | undefined;
-  /** Those of the written files that had a content before. */
-  readonly #foreign = new WeakSet<WrittenFile>();
+  /** Those of the written files that had a content before, and how they were then. */
+  readonly #foreign = new WeakMap<WrittenFile, FileIdentity>();
   /** Opens for reading and writing: what was read is what is left, unless it was changed. */
   readonly #readAndWritten: { path: string; file: FileIdentity; writer: Writer; timeNs: bigint }[] = [];
 
@@ -36,7 +37,7 @@ export class Inputs {
       this.#foreign.delete(writer.file);
       return;
     }
-    if (isFirst) this.#foreign.add(writer.file);
+    if (isFirst) this.#foreign.set(writer.file, file);
     if (reads && this.#foreign.has(writer.file)) this.#readAndWritten.push({ path, file, writer, timeNs });
   }
 
@@ -45,13 +46,11 @@ export class Inputs {
     const known = this.#reads.get(path);
     const isListed = Array.isArray(known) ? known.some(read => read.content === content) : known?.content === content;
     // Asked at every open: nearly all are of a content that stands here already.
-    if (isListed || !isRegular(file) || isPseudo(file) || content.reason === "path-only" || this.#isMade(file)) return;
-    this.#add(path, readOf(content, file, timeNs));
-  }
-
-  #isMade(file: FileIdentity): boolean {
+    if (isListed || !isRegular(file) || isPseudo(file) || content.reason === "path-only") return;
     const written = this.#written(file);
-    return written !== undefined && !this.#foreign.has(written);
+    const before = written && this.#foreign.get(written);
+    if (written && !before) return; // made
+    this.#add(path, { ...readOf(content, file, timeNs), isRewritten: before !== undefined && !sameState(before, file) });
   }
 
   #add(path: string, read: Read): void {
@@ -64,7 +63,11 @@ export class Inputs {
   /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
   takeList(): InputFile[] {
     for (const { path, file, writer, timeNs } of this.#readAndWritten) {
-      if (writer.left !== undefined) this.#add(path, readOf(writer.left, file, timeNs));
+      if (writer.left === undefined) continue;
+      const { leftState } = writer;
+      const before = this.#foreign.get(writer.file);
+      const isRewritten = !(before && leftState && sameState(before, leftState));
+      this.#add(path, { ...readOf(writer.left, file, timeNs), isRewritten });
     }
     const paths = [...this.#reads.keys()].sort();
     return paths.flatMap(path => {
@@ -84,9 +87,9 @@ export class Inputs {
 function readOf(content: Content, file: FileIdentity, timeNs: bigint): Read {
   const { device, inode, size, mtimeNs, ctimeNs } = file;
   const state = { device, inode, size, mtimeNs, ctimeNs };
-  return { content, state, settled: timeNs - ctimeNs > settledAfterNs, remote: isRemote(file) };
+  return { content, state, settled: timeNs - ctimeNs > settledAfterNs, remote: isRemote(file), isRewritten: false };
 }
 
-function inputFile(path: string, { content, state, settled, remote }: Read): InputFile {
-  return { path, digests: content.digests, state, settled, remote };
+function inputFile(path: string, { content, state, settled, remote, isRewritten }: Read): InputFile {
+  return { path, digests: content.digests, state, settled, remote, isRewritten };
 }

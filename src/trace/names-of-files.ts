@@ -29,6 +29,11 @@ export class Names<F extends object> {
     return this.#labels.get(file)?.last ?? "";
   }
 
+  /** All names that something has. */
+  paths(): IterableIterator<string> {
+    return this.#byName.keys();
+  }
+
   at(path: string): F | undefined {
     return this.#byName.get(path);
   }

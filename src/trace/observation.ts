@@ -260,6 +260,8 @@ export interface InputFile {
   settled: boolean;
   /** On a file system that another process or machine serves. */
   remote: boolean;
+  /** The build had opened the file for writing, and it was changed since: what it held before the build is another content. */
+  isRewritten: boolean;
 }
 
 /** A file that the build wrote, under one of its names. */
@@ -272,6 +274,17 @@ export interface OutputFile {
 export interface TraceFiles {
   inputs: readonly InputFile[];
   outputs: readonly OutputFile[];
+  /** Files that the build opened for writing and that are not gone, by `fileKey`, whatever they are called. */
+  written: ReadonlyMap<string, WrittenInode>;
+  /** Names that the build made for files that it had not written: links, renames, nodes. Of directories too. */
+  made: ReadonlySet<string>;
+}
+
+export interface WrittenInode {
+  /** What its last writer left, and how the file was then. */
+  left?: { digests: DigestSet; state: { size: bigint; mtimeNs: bigint; ctimeNs: bigint } };
+  /** Its content can change without a trace in ctime: a shared map, or a server's file. */
+  isVague: boolean;
 }
 
 /** Who vouches for what the build took from outside; see docs/undeclared.md. Every input counts once. */

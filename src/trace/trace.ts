@@ -57,7 +57,7 @@ export class Trace {
   readonly #syscalls: Syscalls;
   readonly #network: Network;
   #survivors = 0;
-  #traceFiles: TraceFiles = { inputs: [], outputs: [] };
+  #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set() };
 
   constructor(options: TraceOptions) {
     this.#options = options;

@@ -17,6 +17,8 @@ export interface Writer {
   kept: Kept | undefined;
   /** What the process left behind; settled after `WrittenFiles.finish`. */
   left: Content | undefined;
+  /** The file as it was when `left` was read. */
+  leftState: FileState | undefined;
 }
 
 export interface WrittenFile {
@@ -118,7 +120,17 @@ export function newFile({ file, process }: OpenForWriting): WrittenFile {
 
 export function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
   const { process, path, timeNs, sequence } = open;
-  return { process, path, timeNs, sequence, sizeBefore: open.file.size, file, kept: undefined, left: undefined };
+  return {
+    process,
+    path,
+    timeNs,
+    sequence,
+    sizeBefore: open.file.size,
+    file,
+    kept: undefined,
+    left: undefined,
+    leftState: undefined,
+  };
 }
 
 /** For a writer that has none of its own (truncate by name). */

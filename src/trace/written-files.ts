@@ -71,6 +71,11 @@ export class WrittenFiles {
     return this.#files.get(fileKey(file));
   }
 
+  /** Those that have not lost their last name, as far as that was seen. */
+  all(): IterableIterator<WrittenFile> {
+    return this.#files.values();
+  }
+
   /** Takes the descriptor. */
   opened(open: OpenForWriting): Writer {
     const file = this.#file(open);
@@ -82,6 +87,7 @@ export class WrittenFiles {
     const writer = file.writers.get(open.process) ?? newWriter(open, file);
     file.writers.set(open.process, writer);
     writer.left = undefined;
+    writer.leftState = undefined;
     this.#keep(writer, open.held);
     if (file.live.get(open.process) !== writer) {
       file.live.set(open.process, writer);
@@ -143,6 +149,7 @@ export class WrittenFiles {
         const content = pendingContent(0n);
         this.#contents.settle(content, result, writer.process, path);
         writer.left = content;
+        writer.leftState = result.state;
       });
     }
     this.#inherited.length = 0;
@@ -249,6 +256,7 @@ export class WrittenFiles {
     const settle: Done = (result, seen) => {
       if (result.kind === "digest") {
         file.tentative.add({ byName: !kept, writer, content, state: result.state, seen });
+        writer.leftState = result.state;
         if (heirs) this.#inherited.push({ writer, state: result.state });
       }
       // Spoiled by the next writer before we had read it: what a process has opened in between is this content too.
@@ -273,6 +281,7 @@ export class WrittenFiles {
     }
     early.final = true;
     writer.left = early.content;
+    writer.leftState = early.state;
   }
 
   #leaveByName(writer: Writer, settle: Done): void {

@@ -1,0 +1,129 @@
+// Which files are materials and products of a run. Without a trace: what was there before the command, and what differs
+// after it. With one: what the build read, and what it wrote; then only outputs are looked at, and read only where the
+// digest of their writer's end does not stand any more.
+import { productsOf } from "../attestors/product.ts";
+import { directoryHashes, type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
+import { lookAt, type Walk, walk } from "../facts/walk.ts";
+import type { Glob } from "../glob.ts";
+import { escapeBytes } from "../text.ts";
+import { TracedProducts, tracedMaterials } from "../trace/artifacts.ts";
+import type { TraceFiles } from "../trace/observation.ts";
+import {
+  type FactsBefore,
+  missedContents,
+  reportUnread,
+  type Span,
+  timed,
+  unlistedPaths,
+  type Warn,
+  walkOptions,
+} from "./run-facts.ts";
+import { ownPaths, type RunPlan } from "./run-plan.ts";
+
+/** What is known of a traced run's files. */
+export interface TracedFiles {
+  readonly files: TraceFiles;
+  readonly isCache: Glob;
+}
+
+export interface Artifacts {
+  readonly materials: readonly RecordedFile[];
+  readonly products: readonly RecordedFile[];
+  /** Paths that should be among them, and could not be read. */
+  readonly unlisted: readonly string[];
+  /** When products were looked at. */
+  readonly time: Span;
+}
+
+export interface ArtifactsInput {
+  readonly before: FactsBefore;
+  /** Undefined without a trace. */
+  readonly traced: TracedFiles | undefined;
+  /** Of the command. */
+  readonly startTime: bigint;
+}
+
+export function artifactsOf(plan: RunPlan, input: ArtifactsInput, warn: Warn): Artifacts {
+  const { before, traced } = input;
+  const [found, time] = timed(() =>
+    traced === undefined ? walkedProducts(plan, input) : tracedProducts(plan, input, traced.files),
+  );
+  const isKnown = new Set(before.unread.map(({ path }) => path));
+  reportUnread(
+    found.unread.filter(({ path }) => !isKnown.has(path)),
+    " after the command",
+    warn,
+  );
+  const hashes = directoryHashes(before.walk);
+  // A file less in it makes another directory too, without any file that was written.
+  const differs = (path: string, hash: string) => hashes.has(path) && hashes.get(path) !== hash;
+  const products = withDirectories(found.products, found.walk, differs).filter(({ path }) => isChosen(plan, path));
+  return {
+    materials: traced === undefined ? before.materials : materialsOf(plan, before, traced.files),
+    products: traced === undefined ? products : products.map(file => labelled(file, traced.isCache, plan)),
+    unlisted: unlistedPaths([...before.unread, ...found.unread]),
+    time,
+  };
+}
+
+interface FoundProducts {
+  products: readonly RecordedFile[];
+  /** Of the working directory. */
+  walk: Walk;
+  unread: Walk["unread"];
+}
+
+function walkedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput): FoundProducts {
+  const after = walk(before.root, { ...walkOptions(plan), earlier: before.walk });
+  return { products: productsOf(before.walk, after, startTime), walk: after, unread: after.unread };
+}
+
+function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, files: TraceFiles): FoundProducts {
+  const products = new TracedProducts(files, { workingDirectory: before.directory, startTime });
+  const options = {
+    ...walkOptions(plan),
+    isWanted: (file: Parameters<TracedProducts["isProduct"]>[0]) => products.isProduct(file),
+    known: (file: Parameters<TracedProducts["digestOf"]>[0]) => products.digestOf(file),
+  };
+  const inside = walk(before.root, { ...options, earlier: before.walk });
+  const seen = new Set([...inside.files, ...inside.unread].map(({ path }) => path));
+  const { named } = plan.options.products;
+  const others = lookAt(
+    products.elsewhere(seen, path => named?.(path) === true),
+    options,
+  );
+  return {
+    products: [...inside.files.filter(file => products.isProduct(file)), ...others.files.map(file => shownIn(before, file))],
+    walk: inside,
+    unread: [...missedContents(inside), ...others.unread],
+  };
+}
+
+/** An output below the working directory that the walk could not come to has its path as the others have. */
+function shownIn({ directory }: FactsBefore, file: RecordedFile): RecordedFile {
+  const prefix = directory === "/" ? "/" : `${directory}/`;
+  return file.path.startsWith(prefix) ? { ...file, path: file.path.slice(prefix.length) } : file;
+}
+
+function materialsOf(plan: RunPlan, { directory, walk: before }: FactsBefore, files: TraceFiles): RecordedFile[] {
+  const own = new Set(ownPaths(plan).map(escapeBytes));
+  const keys = plan.signer.kind === "file" ? plan.signer.key.files : [];
+  const read = tracedMaterials(
+    files,
+    directory,
+    ({ path, device, inode }) => own.has(path) || keys.some(key => key.device === device && key.inode === inode),
+  );
+  return withDirectories(read, before, () => false);
+}
+
+/** By the flags. Outside of the working directory only what is named. */
+function isChosen({ options }: RunPlan, path: string): boolean {
+  const { include, exclude, named } = options.products;
+  if (exclude?.(path)) return false;
+  if (named?.(path)) return true;
+  return !path.startsWith("/") && (include?.(path) ?? true);
+}
+
+function labelled(file: RecordedFile, isCache: Glob, { options }: RunPlan): RecordedFile {
+  return isCache(file.path) && !options.products.named?.(file.path) ? { ...file, isCache: true } : file;
+}

@@ -1,0 +1,109 @@
+// Materials and products by the trace. A material is what the build read and had not made; a product is what it wrote, or
+// gave its name, and what is there at the end. Which files those are goes by inodes: names can be links, and another
+// mount namespace has others. Pure: whoever looks at files asks here.
+import { relativeTo } from "./classes.ts";
+import { fileKey } from "./file-types.ts";
+import type { DigestSet, TraceFiles } from "./observation.ts";
+
+interface Artifact {
+  /** Relative to the working directory, absolute outside of it. */
+  readonly path: string;
+  readonly digest: DigestSet;
+}
+
+/** A file as it is at the end. */
+export interface FoundAtEnd {
+  readonly path: string;
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+export interface ArtifactOptions {
+  /** Absolute, escaped. */
+  readonly workingDirectory: string;
+  /** Of the command, nanoseconds since the epoch. */
+  readonly startTime: bigint;
+}
+
+/** Before Linux 6.13 the clock of file systems is up to 10 ms behind. */
+const clockLagNs = 20_000_000n;
+
+/**
+ * Of a path with several contents the first: what was there when the build came. Not if that is not known, since a later one
+ * must not stand for it; the gap that says so is there.
+ */
+export function tracedMaterials(
+  { inputs }: TraceFiles,
+  workingDirectory: string,
+  isOurs: (file: { path: string; device: bigint; inode: bigint }) => boolean,
+): Artifact[] {
+  const materials: Artifact[] = [];
+  let last: string | undefined;
+  for (const { path, digests, state, isRewritten } of inputs) {
+    if (path === last) continue;
+    last = path;
+    if (isRewritten || digests.sha256 === undefined || isOurs({ path, ...state })) continue;
+    materials.push({ path: relativeTo(workingDirectory, path) ?? path, digest: digests });
+  }
+  return materials;
+}
+
+export class TracedProducts {
+  readonly #files: TraceFiles;
+  readonly #options: ArtifactOptions;
+  /** Names that the build left. */
+  readonly #outputs: ReadonlySet<string>;
+
+  constructor(files: TraceFiles, options: ArtifactOptions) {
+    this.#files = files;
+    this.#options = options;
+    this.#outputs = new Set(files.outputs.flatMap(({ path, present }) => (present ? [path] : [])));
+  }
+
+  /** `path` is below the working directory, or absolute. */
+  isProduct(file: FoundAtEnd): boolean {
+    const path = this.#absolute(file.path);
+    if (this.#isMade(path)) return true;
+    const written = this.#files.written.get(fileKey(file));
+    if (written === undefined && !this.#outputs.has(path)) return false;
+    // Opened for writing, and left alone: a lock, a database. Every change would have moved ctime, which nobody can set.
+    return written?.isVague === true || file.ctimeNs >= this.#options.startTime - clockLagNs;
+  }
+
+  /** The digest that its last writer's end has had, if nothing has happened to the file since. */
+  digestOf(file: FoundAtEnd): DigestSet | undefined {
+    const left = this.#files.written.get(fileKey(file))?.left;
+    if (left === undefined) return undefined;
+    const { size, mtimeNs, ctimeNs } = left.state;
+    return file.size === size && file.mtimeNs === mtimeNs && file.ctimeNs === ctimeNs ? left.digests : undefined;
+  }
+
+  /** Outputs that a walk of the working directory has not found: outside of it if they are wanted, inside where it could not look. */
+  elsewhere(seen: ReadonlySet<string>, isWanted: (path: string) => boolean): string[] {
+    const { workingDirectory } = this.#options;
+    return [...this.#outputs].filter(path => {
+      const inside = relativeTo(workingDirectory, path);
+      return inside === undefined ? isWanted(path) : !seen.has(inside);
+    });
+  }
+
+  #absolute(path: string): string {
+    if (path.startsWith("/")) return path;
+    const { workingDirectory } = this.#options;
+    return workingDirectory === "/" ? `/${path}` : `${workingDirectory}/${path}`;
+  }
+
+  /** It, or a directory that it is in, up to the working directory. */
+  #isMade(path: string): boolean {
+    const { made } = this.#files;
+    if (made.size === 0) return false;
+    const { length } = this.#options.workingDirectory;
+    for (let end = path.length; end > length; end = path.lastIndexOf("/", end - 1)) {
+      if (made.has(path.slice(0, end))) return true;
+    }
+    return false;
+  }
+}
