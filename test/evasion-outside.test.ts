@@ -39,7 +39,7 @@ for (const user of users) {
       expect(await server.exited).toBe(0);
     });
 
-    test("a descriptor that is taken from another process (pidfd_getfd): an event that names the file", async () => {
+    test("a descriptor that is taken from another process (pidfd_getfd): an event that names the file, and a gap that names the process", async () => {
       using scratch = new Scratch(user);
       const holder = outside(scratch, "hold", secret(scratch));
       const first = (await holder.stdout.getReader().read()).value ?? new Uint8Array();
@@ -56,6 +56,9 @@ for (const user of users) {
       expect(inconsistencies(record, child.pid)).toEqual([]);
       const event = record.processes[0]?.syscallEvents.find(one => one.syscall === "pidfd_getfd");
       expect(event).toMatchObject({ result: 0, path: taken });
+      const gap = record.commandRun.completeness?.gaps.find(({ kind }) => kind === "outside-reached");
+      expect(gap?.detail).toContain(`pidfd_getfd ${tracee("outsider", scratch)} (process ${holder.pid})`);
+      expect(record.commandRun.completeness?.verdict).toBe("incomplete");
       holder.stdin.end();
       expect(await holder.exited).toBe(0);
     });

@@ -263,7 +263,7 @@ describe("readers", () => {
     ["directory", { notHeld: "not_regular", file: { mode: 0o040755 } }, undefined],
     ["device", { notHeld: "not_regular", file: { mode: 0o020666 } }, undefined],
     ["device", { notHeld: "not_regular", file: { mode: 0o060660 } }, undefined],
-    ["fifo", { notHeld: "not_regular", file: { mode: 0o010644 } }, undefined],
+    ["fifo", { notHeld: "not_regular", file: { mode: 0o010644 } }, "delegated"],
     ["socket", { notHeld: "not_regular", file: { mode: 0o140644 } }, undefined],
     ["anonymous", { notHeld: "not_regular", file: { mode: 0o600 } }, undefined],
     ["path-only", { notHeld: "path_only", file: { mode: 0o100644 } }, undefined],
@@ -359,7 +359,7 @@ describe("readers", () => {
     inherited(2, { ...noFile, mode: 0o140777 }, -1, "socket:[8]");
     const { openedFiles, network, syscallEvents } = nth(await script.finish(), 1);
     expect([...openedFiles]).toEqual([[at("stdin"), digest("input")]]);
-    expect(network.sockets).toEqual([{ family: "unknown", type: "unknown", protocol: 0, fd: 2 }]);
+    expect(network.sockets).toEqual([{ family: "unknown", type: "unknown", protocol: 0, fd: 2, origin: "inherited" }]);
     expect(syscallEvents).toMatchObject([{ syscall: "inherited-socket", args: [2n], path: "socket:[8]", result: 0 }]);
   });
 });

@@ -385,8 +385,12 @@ pub const Inherited = extern struct {
     not_held: u32, // NotHeld
     held_errno: u32,
     content: u64,
+    /// Of a socket: what it is, and struct sockaddr of what it is connected to; 0 where that is not told.
+    domain: u32,
+    type: u32,
     path_length: u32,
-    reserved: u32 = 0,
+    /// Behind the path.
+    peer_length: u32,
 };
 
 /// Any other watched call, entry arguments and result together; `item_count` items follow.
@@ -420,7 +424,9 @@ pub const ItemKind = enum(u16) {
 /// Follows a Syscall; its bytes come behind it, and the next item starts at a multiple of 8.
 pub const Item = extern struct {
     kind: u16, // ItemKind
-    /// Index of the argument that it belongs to; 6: what the call returned; 7: data that a message (sendmsg) points at.
+    /// Index of the argument that it belongs to; 6: what the call returned; 7: data that a message (sendmsg) points at;
+    /// 8: a descriptor that came with a message,
+    /// its number before it; 9: struct sockaddr of what the socket before it is connected to.
     argument: u8,
     /// Bit 0: there was more than `length`.
     flags: u8 = 0,
@@ -479,6 +485,8 @@ pub const GapKind = enum(u32) {
     names_unwatched = 17,
     /// userfaultfd was given for faults of the tracee's own code only.
     userfault_restricted = 18,
+    /// A process outside of the build was reached into: its memory, its descriptors, or by ptrace. value: its pid; text: the call and its program
+    outside_reached = 19,
 };
 
 pub const Gap = extern struct {

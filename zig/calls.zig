@@ -12,8 +12,10 @@ const decode = @import("decode.zig");
 const families = @import("families.zig");
 const guards = @import("guards.zig");
 const opens = @import("opens.zig");
+const outside = @import("outside.zig");
 const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
+const received = @import("received.zig");
 const records = @import("records.zig");
 const seccomp = @import("seccomp.zig");
 const sockets = @import("sockets.zig");
@@ -94,39 +96,34 @@ fn onEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Error
         .arg5 = seen.arguments[5],
     };
     if (seccomp.classOf(seccomp.evaluate(&tracer.filter, &data)) == null) {
-        if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
+        note(&thread.call, info.arch, seen.number, &seen.arguments);
+        if (tracer.tracees.processOf(thread).watched != 0) sockets.onEntry(tracer, thread);
         return forgetEntry(tracer, thread);
     }
-    // The filter's own stop follows.
+    // The filter's own stop follows. What is not watched (a socketcall may be) may still send.
     begin(tracer, thread, info.arch, seen.number, &seen.arguments) catch |e| switch (e) {
-        error.NotWatched => return,
+        error.NotWatched => {},
         else => |other| return other,
     };
     thread.call.entered = true;
-    if (tracer.tracees.processOf(thread).watched != 0) onWatchedEntry(tracer, thread, info);
+    if (tracer.tracees.processOf(thread).watched != 0) sockets.onEntry(tracer, thread);
 }
 
-fn onWatchedEntry(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) void {
-    const call = &thread.call;
-    if (call.row == Call.no_row and call.at_exit == .nothing) {
-        call.abi = abiOf(info.arch, info.of.entry.number);
-        call.number = @truncate(info.of.entry.number);
-        call.arguments = info.of.entry.arguments;
-        if (call.abi == .i386) for (&call.arguments) |*word| {
-            word.* &= std.math.maxInt(u32);
-        };
-    }
-    sockets.onEntry(tracer, thread);
+fn note(call: *Call, arch: u32, number: u64, arguments: *const [6]u64) void {
+    call.abi = abiOf(arch, number);
+    call.number = @truncate(number);
+    call.arguments = arguments.*;
+    if (call.abi == .i386) for (&call.arguments) |*word| {
+        word.* &= std.math.maxInt(u32);
+    };
 }
 
 /// Notes the call, and reads what must be read before it is done.
 fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *const [6]u64) (Error || error{NotWatched})!void {
     tracer.tracees.releaseBuffer(&thread.call);
     const call = &thread.call;
-    call.* = .{ .abi = abiOf(arch, number), .number = @truncate(number), .arguments = arguments.* };
-    if (call.abi == .i386) for (&call.arguments) |*word| {
-        word.* &= std.math.maxInt(u32);
-    };
+    call.* = .{};
+    note(call, arch, number, arguments);
     try readArguments(tracer, thread);
     const row: *const Row = switch (syscalls.verdict(call.abi, call.number)) {
         .watched => |index| blk: {
@@ -147,6 +144,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
         },
         .exec => try keepPath(tracer, thread, row),
         .call => {
+            call.outside = outside.targetOf(tracer, thread, row);
             try readBefore(tracer, thread, row);
             if (row.special == .truncate) try opens.beforeWriting(tracer, thread, 0, syscalls.Argument.none);
             if (row.stops == .entry_and_exit) {
@@ -176,14 +174,13 @@ fn abiOf(arch: u32, number: u64) abi.Abi {
 fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatched})!void {
     const call = &thread.call;
     const row = syscalls.rowOf(call.abi, call.number) orelse return;
-    const count: usize = 6;
     switch (row.layout) {
         .registers => return,
         .ia32_mmap, .ia32_socketcall => {},
     }
     const address = call.arguments[if (row.layout == .ia32_mmap) 0 else 1];
     const which = call.arguments[0];
-    var words: [count]u32 = @splat(0);
+    var words: [6]u32 = @splat(0);
     const got = tracer.memory.read(thread.tid, address, std.mem.asBytes(&words)) catch |e| {
         if (e == error.TraceeGone) return e;
         call.flags |= records.bit(.unreadable);
@@ -192,7 +189,7 @@ fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatche
     if (got < @sizeOf(@TypeOf(words))) @memset(std.mem.asBytes(&words)[got..], 0);
     if (row.layout == .ia32_socketcall) {
         call.number = @intCast(syscalls.socketcallNumber(which) orelse return error.NotWatched);
-        if (which == syscalls.socketcall_accept) words[3] = 0;
+        @memset(words[syscalls.socketcallArguments(which)..], 0);
     }
     for (&call.arguments, words) |*word, value| word.* = value;
     if (row.layout == .ia32_mmap and !syscalls.holds(syscalls.mmap_when, .i386, &call.arguments, .{ 0, 0 })) return error.NotWatched;
@@ -325,6 +322,13 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     var items: decode.Items = .{ .buffer = &tracer.scratch.items };
     try decode.after(&context(tracer, thread), row, result, tracer.tracees.bufferOf(call), &items);
     if (row.special == .connect or row.special == .send) try sockets.onContact(tracer, thread, result, tracer.tracees.bufferOf(call), &items);
+    switch (row.special) {
+        .send => try received.onSent(tracer, thread, result),
+        .receive => if (!try received.onReceived(tracer, thread, result, &items)) return,
+        .take => if (result >= 0) try received.add(tracer, thread, decode.returned, @truncate(result), &items),
+        else => {},
+    }
+    if (call.outside != 0 and result >= 0) outside.report(tracer, thread, row);
     if (items.denied) reportUnreadable(tracer, thread);
     call.flags |= items.flags;
     // What the kernel could not read either is the program's affair.
@@ -338,7 +342,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send, .userfaultfd, .ioctl, .fcntl => {},
+        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .ioctl, .fcntl => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },
@@ -397,6 +401,8 @@ pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
         // A descriptor for reading that nobody lived to use has told the build nothing.
         .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, ""),
         .record => {
+            // What came with a message was nobody's any more.
+            if (call.row != Call.no_row and syscalls.rows[call.row].special == .receive) return;
             if (!canWait(call)) tracer.gap(thread, .tracee_gone, call.number, "");
             record(tracer, thread, 0, &.{ .entry_only = true });
         },

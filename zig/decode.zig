@@ -28,6 +28,8 @@ pub const item_cut = 1;
 /// `Item.argument` of what does not belong to one of the six.
 pub const returned = Argument.result;
 pub const message_data = 7;
+pub const received = 8;
+pub const peer_address = 9;
 
 /// Where the call is made.
 pub const Context = struct {
@@ -38,7 +40,7 @@ pub const Context = struct {
     arguments: *const [6]u64,
     roots_differ: bool,
 
-    fn word(context: *const Context, index: u8) u64 {
+    pub fn word(context: *const Context, index: u8) u64 {
         return context.arguments[index];
     }
 
@@ -100,7 +102,7 @@ pub const Items = struct {
         if (resolved.truncated) items.flags |= records.bit(.truncated);
     }
 
-    fn unreadable(items: *Items, e: sys.Error) sys.Error!void {
+    pub fn unreadable(items: *Items, e: sys.Error) sys.Error!void {
         if (e == error.TraceeGone) return e;
         if (e == error.Denied) items.denied = true;
         items.flags |= records.bit(.unreadable);
@@ -126,7 +128,7 @@ pub fn before(context: *const Context, row: *const syscalls.Row, items: *Items) 
             .descriptor => if (row.stops == .entry) try addDescriptor(context, argument.index, context.number(argument.index), items),
             .socket => try addDescriptor(context, argument.index, context.number(argument.index), items),
             .mapping => addMapping(context, argument.index, items),
-            .peer => {},
+            .peer, .pair, .received => {},
         }
     }
     if (row.special == .prctl and context.number(0) == syscalls.pr.set_name) try addThreadName(context, items);
@@ -187,23 +189,32 @@ fn addAddress(context: *const Context, index: u8, address: u64, length: u64, ite
 }
 
 /// struct msghdr of both word sizes.
-const Message = struct {
+pub const Message = struct {
     name: u64,
     name_length: u64,
     vector: u64,
     vector_length: u64,
+    control: u64,
+    control_length: u64,
 
     fn Layout(comptime Word: type) type {
         return extern struct { name: Word, name_length: u32, vector: Word, vector_length: Word, control: Word, control_length: Word, flags: u32 };
     }
 
-    fn read(context: *const Context, address: u64) sys.Error!Message {
+    pub fn read(context: *const Context, address: u64) sys.Error!Message {
         if (context.abi == .i386) return of(try context.memory.readValue(context.owner.tid, address, Layout(u32)));
         return of(try context.memory.readValue(context.owner.tid, address, Layout(u64)));
     }
 
     fn of(raw: anytype) Message {
-        return .{ .name = raw.name, .name_length = raw.name_length, .vector = raw.vector, .vector_length = raw.vector_length };
+        return .{
+            .name = raw.name,
+            .name_length = raw.name_length,
+            .vector = raw.vector,
+            .vector_length = raw.vector_length,
+            .control = raw.control,
+            .control_length = raw.control_length,
+        };
     }
 
     /// Behind it, in a struct mmsghdr, is how many bytes went through.
@@ -212,7 +223,7 @@ const Message = struct {
     }
 
     /// struct mmsghdr, which is a msghdr and a count.
-    fn stride(context: *const Context) u64 {
+    pub fn stride(context: *const Context) u64 {
         return if (context.abi == .i386) @sizeOf(Layout(u32)) + 4 else @sizeOf(Layout(u64)) + 8;
     }
 };
@@ -273,6 +284,7 @@ pub fn after(context: *const Context, row: *const syscalls.Row, result: i64, ear
                 } else try addDescriptor(context, argument.index, context.number(argument.index), items);
             },
             .peer => if (result >= 0) try addPeer(context, argument, items),
+            .pair => if (result >= 0) try addPair(context, context.word(argument.index), items),
             else => {},
         }
     }
@@ -285,6 +297,11 @@ fn addPeer(context: *const Context, argument: Argument, items: *Items) sys.Error
     if (address == 0 or length_at == 0) return;
     const length = context.memory.readValue(context.owner.tid, length_at, u32) catch |e| return items.unreadable(e);
     try addAddress(context, argument.index, address, length, items);
+}
+
+fn addPair(context: *const Context, address: u64, items: *Items) sys.Error!void {
+    const pair = context.memory.readValue(context.owner.tid, address, [2]i32) catch |e| return items.unreadable(e);
+    for (pair) |number| try addDescriptor(context, returned, number, items);
 }
 
 /// A descriptor without its name, and whatever it is.
@@ -388,7 +405,7 @@ fn addGathered(context: *const Context, part: Part, length: u64, room: Room, ite
     items.add(.bytes, message_data, &.{wanted[0..got]}, if (got < length) item_cut else 0);
 }
 
-fn addDescriptor(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
+pub fn addDescriptor(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
     if (number < 0) return; // AT_FDCWD, or none
     const descriptors = context.descriptors;
     const taken = descriptors.take(context.owner, number) catch |e| return switch (e) {

@@ -281,6 +281,43 @@ pub const Descriptors = struct {
     }
 };
 
+/// What the kernel tells about a socket to whoever has a duplicate of its descriptor.
+pub const Socket = struct {
+    /// Null: a reference by path only, which cannot be asked.
+    facts: ?abi.SocketFacts,
+    address: [address_max]u8 = undefined,
+    address_length: usize = 0,
+
+    const address_max = 128; // struct sockaddr_storage
+    const sol_socket = 1;
+    const so_type = 3;
+    const so_peercred = 17;
+    const so_domain = 39;
+    const sock_dgram = 2;
+
+    pub fn of(descriptor: i32) Socket {
+        var socket: Socket = .{ .facts = factsOf(descriptor) };
+        if (socket.facts != null) socket.address_length = sys.peerOf(descriptor, &socket.address) catch 0;
+        return socket;
+    }
+
+    pub fn factsOf(descriptor: i32) ?abi.SocketFacts {
+        var facts: abi.SocketFacts = .{ .domain = 0, .type = 0, .peer_pid = -1, .has_holder = 0, .holder = 0 };
+        facts.domain = sys.socketOption(descriptor, sol_socket, so_domain, u32) catch return null;
+        facts.type = sys.socketOption(descriptor, sol_socket, so_type, u32) catch return null;
+        if (facts.domain == linux.AF.UNIX and facts.type != sock_dgram) {
+            const credentials = sys.socketOption(descriptor, sol_socket, so_peercred, [3]u32) catch return facts;
+            facts.peer_pid = @bitCast(credentials[0]);
+        }
+        return facts;
+    }
+
+    /// struct sockaddr of what it is connected to; empty if it is not.
+    pub fn peer(socket: *const Socket) []const u8 {
+        return socket.address[0..socket.address_length];
+    }
+};
+
 /// Read-only, by an open file description of its own. Only for regular files: anything else could block or act.
 fn reopen(descriptor: i32) sys.Opened {
     var buffer: [64]u8 = undefined;

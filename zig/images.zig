@@ -264,6 +264,7 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
     var link_buffer: [paths.max]u8 = undefined;
     const link = tracer.descriptors.linkOf(taken.descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
     const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags), .process = owner.process });
+    const socket: descriptors_mod.Socket = if (descriptors_mod.isSocket(file.mode)) .of(taken.descriptor) else .{ .facts = null };
     const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{
         .header = undefined,
         .file = file,
@@ -273,8 +274,11 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
         .not_held = @backingInt(held.not_held),
         .held_errno = held.errno,
         .content = held.content,
+        .domain = if (socket.facts) |facts| facts.domain else 0,
+        .type = if (socket.facts) |facts| facts.type else 0,
         .path_length = @intCast(link.path.len),
-    }, &.{link.path});
+        .peer_length = @intCast(socket.peer().len),
+    }, &.{ link.path, socket.peer() });
     if (held.may_stand) tracer.descriptors.known.remember(&file, sequence);
 }
 

@@ -27,11 +27,10 @@ const groups = [_]Group{
         // zig fmt: on
     },
     .{
-        .reason = "sends or receives on a socket whose connection was recorded; a descriptor that arrives from inside the build was recorded where it was opened",
+        .reason = "receives from or asks about a socket whose connection was recorded",
         // zig fmt: off
         .Names = enum {
-            recvfrom, recvmsg, recvmmsg, recvmmsg_time64, shutdown, socketpair, getsockname, getpeername,
-            setsockopt, getsockopt,
+            recvfrom, shutdown, getsockname, getpeername, setsockopt, getsockopt,
         },
         // zig fmt: on
     },

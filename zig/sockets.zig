@@ -8,6 +8,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const decode = @import("decode.zig");
+const descriptors_mod = @import("descriptors.zig");
 const holders = @import("holders.zig");
 const ptrace = @import("ptrace.zig");
 const sys = @import("sys.zig");
@@ -22,14 +23,10 @@ const Error = sys.Error || error{TooManyTracees};
 
 const sock_stream = 1;
 const sock_dgram = 2;
-const sock_seqpacket = 5;
 const domain_name_port = 53;
 const quic_port = 443;
 const sol_socket = 1;
-const so_type = 3;
 const so_error = 4;
-const so_peercred = 17;
-const so_domain = 39;
 const fast_open = 0x2000_0000;
 const in_progress: i64 = -@as(i64, @backingInt(linux.E.INPROGRESS));
 const f_dupfd = 0;
@@ -62,13 +59,7 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
 }
 
 fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64) ?abi.SocketFacts {
-    var facts: abi.SocketFacts = .{ .domain = 0, .type = 0, .peer_pid = -1, .has_holder = 0, .holder = 0 };
-    facts.domain = sys.socketOption(descriptor, sol_socket, so_domain, u32) catch return null; // a reference by path only
-    facts.type = sys.socketOption(descriptor, sol_socket, so_type, u32) catch return null;
-    if (facts.domain == linux.AF.UNIX and facts.type != sock_dgram) {
-        const credentials = sys.socketOption(descriptor, sol_socket, so_peercred, [3]u32) catch return facts;
-        facts.peer_pid = @bitCast(credentials[0]);
-    }
+    var facts = descriptors_mod.Socket.factsOf(descriptor) orelse return null;
     if (holders.Place.of(address, facts.type == sock_stream)) |place| {
         if (place.isLoopback()) {
             facts.has_holder = 1;
@@ -101,11 +92,20 @@ fn addressIn(items: []const u8, row: u8) ?[]const u8 {
 fn begin(tracer: *Tracer, thread: *Thread, what: watch_mod.Watch.What) void {
     const process = tracer.tracees.processOf(thread);
     const is_first = process.watched == 0;
-    if (!tracer.watch.add(process, what)) {
-        tracer.gap(thread, .names_unwatched, 1, "sockets at once");
-        return;
-    }
-    if (!is_first or process.threads == 1) return;
+    onAdded(tracer, thread, .{ .added = tracer.watch.add(process, what), .is_first = is_first });
+}
+
+/// A socket that another process connected, with what is left to be seen of it.
+pub fn adopt(tracer: *Tracer, thread: *Thread, number: i32, entry: watch_mod.Entry) void {
+    const process = tracer.tracees.processOf(thread);
+    const is_first = process.watched == 0;
+    onAdded(tracer, thread, .{ .added = tracer.watch.adopt(process, number, entry), .is_first = is_first });
+}
+
+fn onAdded(tracer: *Tracer, thread: *Thread, how: struct { added: bool, is_first: bool }) void {
+    const process = tracer.tracees.processOf(thread);
+    if (!how.added) return tracer.gap(thread, .names_unwatched, 1, "sockets at once");
+    if (!how.is_first or process.threads == 1) return;
     // Threads that run now, or sleep in a call, would write unseen.
     for (tracer.tracees.all()) |*other| {
         if (other.state != .running or other == thread or other.process != thread.process or other.every_call) continue;

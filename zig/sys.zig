@@ -254,6 +254,13 @@ pub fn socketOption(descriptor: i32, level: u32, option: u32, comptime T: type) 
     return if (length == @sizeOf(T)) value else error.Unexpected;
 }
 
+/// How long the address of what a socket is connected to is, in `into`.
+pub fn peerOf(descriptor: i32, into: []u8) Error!usize {
+    var length: u32 = @intCast(into.len);
+    _ = try check(linux.syscall3(.getpeername, @as(u32, @bitCast(descriptor)), @intFromPtr(into.ptr), @intFromPtr(&length)));
+    return @min(length, into.len);
+}
+
 /// The first of `descriptors` that has one of its events, or null when the time is over. `timeout_ms` < 0: for ever.
 pub fn poll(descriptors: []linux.pollfd, timeout_ms: i32) Error!usize {
     return check(linux.poll(descriptors.ptr, @intCast(descriptors.len), timeout_ms));

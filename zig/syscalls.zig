@@ -105,6 +105,10 @@ pub const Argument = struct {
         message,
         /// struct mmsghdr[`length`]: the same, of the first few.
         messages,
+        /// int[2] that the kernel fills in with descriptors.
+        pair,
+        /// struct msghdr and mmsghdr[]: descriptors may have come with it; see received.zig.
+        received,
     };
 };
 
@@ -155,6 +159,10 @@ pub const Special = enum {
     connect,
     /// The same, if it has an address.
     send,
+    /// Descriptors may have come with it: only then there is a record.
+    receive,
+    /// It takes a descriptor out of another process.
+    take,
 };
 
 /// Where the six arguments are.
@@ -273,7 +281,7 @@ pub const rows = [_]Row{
     .{ .name = "seccomp", .special = .seccomp },
     .{ .name = "process_vm_readv", .reaches = .{ .argument = 0 } },
     .{ .name = "process_vm_writev", .reaches = .{ .argument = 0 } },
-    .{ .name = "pidfd_getfd", .reaches = .{ .argument = 0, .by = .pidfd }, .arguments = &.{made} },
+    .{ .name = "pidfd_getfd", .special = .take, .reaches = .{ .argument = 0, .by = .pidfd }, .arguments = &.{made} },
 
     // Signals are seen where they arrive; here only for the sake of those who must not get any.
     .{ .name = "kill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
@@ -363,12 +371,17 @@ pub const rows = [_]Row{
     .{ .name = "bind", .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "connect", .special = .connect, .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "listen", .arguments = &.{fd0} },
-    .{ .name = "accept", .arguments = &.{ fd0, sized(1, 2, .peer) } },
-    .{ .name = "accept4", .arguments = &.{ fd0, sized(1, 2, .peer) } },
+    .{ .name = "socketpair", .arguments = &.{arg(3, .pair)} },
+    .{ .name = "accept", .arguments = &.{ fd0, sized(1, 2, .peer), made } },
+    .{ .name = "accept4", .arguments = &.{ fd0, sized(1, 2, .peer), made } },
     // Only with an address: on a connected socket it is as frequent as write.
     .{ .name = "sendto", .special = .send, .when = &.{&.{.{ .pointer = 4 }}}, .arguments = &.{ fd0, sized(1, 2, .bytes), sized(4, 5, .address) } },
     .{ .name = "sendmsg", .special = .send, .arguments = &.{ fd0, arg(1, .message) } },
     .{ .name = "sendmmsg", .special = .send, .arguments = &.{ fd0, sized(1, 2, .messages) } },
+    // The filter sees no memory, in which descriptors arrive.
+    .{ .name = "recvmsg", .special = .receive, .arguments = &.{arg(1, .received)} },
+    .{ .name = "recvmmsg", .special = .receive, .arguments = &.{arg(1, .received)} },
+    .{ .name = "recvmmsg_time64", .special = .receive, .arguments = &.{arg(1, .received)} },
     .{ .name = "socketcall", .layout = .ia32_socketcall },
     // A socket onto standard input, output or error.
     .{ .name = "dup", .arguments = &.{arg(0, .socket)} },
@@ -526,18 +539,25 @@ pub fn holds(when: []const []const Condition, of: abi.Abi, arguments: *const [6]
 
 /// Index is SYS_* of linux/net.h. accept has no direct number of its own: accept4 without flags.
 const socketcalls = [_]?linux.syscalls.X86{
-    null,      .socket, .bind, .connect, .listen, .accept4, null,     null, null,     null,
-    null,      .sendto, null,  null,     null,    null,     .sendmsg, null, .accept4, null,
-    .sendmmsg,
+    null,         .socket,     .bind,    .connect,  .listen,  .accept4,  .getsockname,
+    .getpeername, .socketpair, .sendto,  .recvfrom, .sendto,  .recvfrom, .shutdown,
+    .setsockopt,  .getsockopt, .sendmsg, .recvmsg,  .accept4, .recvmmsg, .sendmmsg,
 };
 
-/// Null: a call that is not watched.
+/// Null: there is none.
 pub fn socketcallNumber(which: u64) ?u64 {
     if (which >= socketcalls.len) return null;
     return if (socketcalls[@intCast(which)]) |name| @backingInt(name) else null;
 }
 
-pub const socketcall_accept = 5;
+/// How many of the words at the pointer are arguments: send and recv are their namesakes without an address.
+pub fn socketcallArguments(which: u64) usize {
+    return switch (which) {
+        5 => 3, // accept
+        9, 10 => 4, // send, recv
+        else => 6,
+    };
+}
 
 // ---------------------------------------------------------------------------------------------
 // The published list
@@ -633,7 +653,8 @@ test "verdicts" {
     try testing.expectEqual(Verdict.unknown, verdict(.x86_64, 100_000));
     try testing.expectEqual(Verdict.unknown, verdict(.i386, std.math.maxInt(u64)));
     try testing.expectEqual(@as(?u64, 361), socketcallNumber(2));
-    try testing.expectEqual(@as(?u64, null), socketcallNumber(8)); // socketpair
+    try testing.expectEqual(@as(?u64, 369), socketcallNumber(9)); // send
+    try testing.expectEqual(@as(?u64, 372), socketcallNumber(17)); // recvmsg
     try testing.expectEqual(@as(?u64, null), socketcallNumber(99));
 }
 

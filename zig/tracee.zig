@@ -88,6 +88,8 @@ pub const Call = struct {
     /// What it does with a watched descriptor, and that descriptor's socket at the entry.
     role: watch.Role = .none,
     socket: u64 = 0,
+    /// The process outside of the build that it reaches for; 0: none.
+    outside: i32 = 0,
     /// Of the file that is to be opened for writing.
     size_before: u64 = abi.size_unknown,
 

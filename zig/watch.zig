@@ -38,6 +38,7 @@ pub const Entry = struct {
 /// Of a list: positions count from 1.
 const end = 0;
 const entries_max = 4096;
+const under_way_max = 64;
 
 /// Past the largest hello in use; src/trace/protocols/first-bytes.ts has the same figure.
 pub const stream_bytes = 16 << 10;
@@ -129,6 +130,9 @@ pub const Watch = struct {
     free: u16 = end,
     /// How many of the front end's words have been read.
     words_read: u32 = 0,
+    /// Sockets in messages that nobody may have received yet, the oldest written over. Inode 0: none.
+    under_way: [under_way_max]Entry = @splat(.{}),
+    under_way_next: u32 = 0,
 
     pub fn init() sys.Error!Watch {
         return .{ .entries = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf([entries_max]Entry)))) };
@@ -170,6 +174,30 @@ pub const Watch = struct {
                 .datagrams => datagrams_calls,
             },
         });
+    }
+
+    /// Whatever number it had where it comes from.
+    pub fn adopt(watch: *Watch, process: *Process, descriptor: i32, entry: Entry) bool {
+        watch.remove(process, descriptor);
+        process.watch_stops = 0;
+        var own = entry;
+        own.descriptor = descriptor;
+        return watch.put(process, own);
+    }
+
+    /// It was sent to another process, and may be closed here before that has it.
+    pub fn handOver(watch: *Watch, entry: *const Entry) void {
+        for (watch.under_way) |other| if (other.inode == entry.inode and other.device == entry.device) return;
+        watch.under_way[watch.under_way_next % under_way_max] = entry.*;
+        watch.under_way_next +%= 1;
+    }
+
+    /// Wherever it is watched.
+    pub fn findSocket(watch: *Watch, device: u64, inode: u64) ?*const Entry {
+        for ([_][]Entry{ watch.entries[0..watch.used], &watch.under_way }) |list| for (list) |*entry| {
+            if (entry.inode == inode and entry.device == device and inode != 0 and !entry.done and entry.descriptor >= 0) return entry;
+        };
+        return null;
     }
 
     fn put(watch: *Watch, process: *Process, entry: Entry) bool {
@@ -250,6 +278,9 @@ pub const Watch = struct {
             for (watch.entries[0..watch.used]) |*entry| {
                 if (entry.inode == inode and entry.descriptor >= 0) entry.done = true;
             }
+            for (&watch.under_way) |*entry| if (entry.inode == inode) {
+                entry.* = .{};
+            };
         }
         process.watch_stops += 1;
         if (process.watch_stops > stops_max) watch.forget(process) else watch.removeAll(process, 1, 0);
@@ -311,6 +342,28 @@ test "what the front end has understood is no longer watched, in every process" 
     try testing.expectEqual(null, watch.find(&parent, 3));
     try testing.expect(!watch.onStop(&child, &control));
     watch.forget(&parent);
+}
+
+test "a socket that is handed over is found though its sender has closed it, until it is understood" {
+    var watch = try Watch.init();
+    defer watch.deinit();
+    var control: abi.Control = .{};
+    var sender: Process = .{};
+    var receiver: Process = .{};
+    try testing.expect(watch.add(&sender, .{ .descriptor = 3, .kind = .stream, .device = 8, .inode = 77 }));
+    watch.handOver(watch.find(&sender, 3).?);
+    watch.remove(&sender, 3);
+    try testing.expectEqual(null, watch.findSocket(8, 78));
+    try testing.expectEqual(null, watch.findSocket(9, 77));
+    try testing.expect(watch.adopt(&receiver, 12, watch.findSocket(8, 77).?.*));
+    try testing.expectEqual(@as(u64, 77), watch.find(&receiver, 12).?.inode);
+    control.understood[0] = 77;
+    control.understood_count = 1;
+    try testing.expect(!watch.onStop(&receiver, &control));
+    try testing.expectEqual(null, watch.findSocket(8, 77));
+    for (1..under_way_max + 2) |i| watch.handOver(&.{ .descriptor = 3, .inode = i, .device = 8 });
+    try testing.expectEqual(null, watch.findSocket(8, 1));
+    try testing.expect(watch.findSocket(8, under_way_max + 1) != null);
 }
 
 test "there is room for so many, and not for more" {

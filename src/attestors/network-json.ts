@@ -14,7 +14,9 @@ import type {
 /** Undefined if the process had nothing to do with sockets. */
 export function networkJson({ sockets, connections, dnsLookups, summed = [] }: ProcessNetwork): JsonObject | undefined {
   const lists = omitUndefined({
-    sockets: list(sockets, ({ family, type, protocol, fd }) => ({ family, type, protocol, fd })),
+    sockets: list(sockets, ({ family, type, protocol, fd, origin, address, port }) =>
+      omitUndefined({ family, type, protocol, fd, origin, address, port }),
+    ),
     connections: list(connections, connectionJson),
     dnsLookups: list(dnsLookups, ({ serverAddress, serverPort, names, queries }) =>
       omitUndefined({ serverAddress, serverPort, names, queries }),

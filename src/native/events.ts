@@ -120,6 +120,8 @@ export interface InheritedEvent extends EventHeader {
   heldErrno: number;
   content: number;
   path: string;
+  /** Of a socket that can be asked: what it is, and struct sockaddr of what it is connected to (empty: nothing). */
+  socket?: { domain: number; type: number; peer: Uint8Array };
 }
 
 export type SyscallItem =
@@ -367,6 +369,9 @@ export class Decoder {
       content: this.#number64(at + abi.Inherited.content),
       path: parts.text(abi.Inherited.pathLength),
     };
+    const peer = parts.bytes(abi.Inherited.peerLength);
+    const domain = view.getUint32(at + abi.Inherited.domain, true);
+    if (domain !== 0) event.socket = { domain, type: view.getUint32(at + abi.Inherited.type, true), peer };
     parts.end();
     return event;
   }
@@ -514,6 +519,11 @@ class Parts {
   text(lengthOffset: number): string {
     const from = this.#take(lengthOffset);
     return escapeRange(this.#bytes, from, this.#at);
+  }
+
+  bytes(lengthOffset: number): Uint8Array {
+    const from = this.#take(lengthOffset);
+    return this.#bytes.slice(from, this.#at);
   }
 
   /** NUL after each. A last one without it was cut off. */

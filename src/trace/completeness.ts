@@ -92,6 +92,8 @@ function exampleOf(event: GapEvent): string {
     case "unknown_syscall":
     case "attack_refused":
       return event.text === "" ? `system call ${event.value}` : event.text;
+    case "outside_reached":
+      return `${event.text} (process ${event.value})`;
     case "unreadable_descriptor":
       return `descriptor ${BigInt.asIntN(32, event.value)}`;
     case "privilege_not_gained":

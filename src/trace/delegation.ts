@@ -3,7 +3,7 @@
 import type { SyscallEvent, SyscallItem } from "../native/events.ts";
 import type { ReportGap } from "./gaps.ts";
 import type { NetworkConnection, NetworkPeer } from "./observation.ts";
-import type { FoundPeer, PeerFinder } from "./peers.ts";
+import { type FoundPeer, type PeerFinder, peerText } from "./peers.ts";
 import { serviceName } from "./services.ts";
 import { isLoopback, type SocketAddress } from "./socket-address.ts";
 
@@ -62,9 +62,8 @@ export class Delegation {
     const peer: NetworkPeer = { ...(service === undefined ? {} : { service }), ...found?.peer };
     connection.peer = peer;
     if (this.#reported.size < placesMax) this.#reported.set(key, { peer, found });
-    const who = [peer.program, peer.pid === undefined ? undefined : `process ${peer.pid}`].filter(part => part !== undefined);
-    const detail = who.length === 0 ? "" : ` (${who.join(", ")})`;
-    this.#options.reportGap("delegated", event.process, `${service === undefined ? "" : `${service} at `}${place}${detail}`);
+    const detail = `${service === undefined ? "" : `${service} at `}${place}${peerText(found)}`;
+    this.#options.reportGap("delegated", event.process, detail);
   }
 
   /** When all digests are there. */

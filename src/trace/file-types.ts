@@ -37,18 +37,20 @@ const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFSOCK = 0o140000;
 const S_IFDIR = 0o040000;
+const S_IFIFO = 0o010000;
 
 const reasonOfType: ReadonlyMap<number, UnhashedReason> = new Map([
   [S_IFDIR, "directory"],
   [0o020000, "device"], // character
   [0o060000, "device"], // block
-  [0o010000, "fifo"],
+  [S_IFIFO, "fifo"],
   [S_IFSOCK, "socket"],
   [0o120000, "path-only"], // a symbolic link: only O_PATH | O_NOFOLLOW opens one
 ]);
 
 export const isRegular = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFREG;
 export const isSocket = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFSOCK;
+export const isFifo = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFIFO;
 export const isDirectory = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFDIR;
 
 /** Why a file that is not regular has no digest. Mode 0: an anonymous inode of the kernel (epoll, eventfd …). */
@@ -58,6 +60,8 @@ export function reasonOfMode(mode: number): UnhashedReason {
 
 // ---------------------------------------------------------------------------------------------
 // File systems, by statfs f_type
+
+const pipeFileSystem = 0x50495045;
 
 /** No content on a disk: their files are questions to the kernel. */
 const pseudoFileSystems: ReadonlySet<number> = new Set([
@@ -81,7 +85,7 @@ const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x6e736673, // nsfs
   0x50494446, // pidfs
   0x534f434b, // sockfs
-  0x50495045, // pipefs
+  pipeFileSystem,
   0x09041934, // anon_inodefs
   0x65735543, // fusectl
   0x7655821, // resctrl
@@ -107,6 +111,8 @@ const remoteFileSystems: ReadonlySet<number> = new Set([
   0x7461636f, // ocfs2
 ]);
 
+/** Of a FIFO: it has no name in any file system. */
+export const isPipe = (file: FileIdentity): boolean => file.fileSystem === pipeFileSystem;
 export const isPseudo = (file: FileIdentity): boolean => pseudoFileSystems.has(file.fileSystem);
 export const isRemote = (file: FileIdentity): boolean => remoteFileSystems.has(file.fileSystem);
 

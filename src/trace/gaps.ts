@@ -61,7 +61,15 @@ export const gapTable = {
   },
   delegated: {
     severity: "gap",
-    sentence: "a process outside of the build was given work over a socket, and what it does is not seen",
+    sentence: "a process outside of the build was given work over a socket or FIFO, or gave some, and what it does is not seen",
+  },
+  "foreign-descriptor": {
+    severity: "gap",
+    sentence: "a process of the build was given a descriptor from outside: what was said or read through it before is not seen",
+  },
+  "outside-reached": {
+    severity: "gap",
+    sentence: "a process of the build reached into one outside of it, whose doings are not seen",
   },
   "remote-file-system": {
     severity: "note",
@@ -104,4 +112,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   attack_refused: "attack-refused",
   names_unwatched: "names-unwatched",
   userfault_restricted: "userfault-restricted",
+  outside_reached: "outside-reached",
 };

@@ -180,6 +180,11 @@ export interface NetworkSocket {
   type: string;
   protocol: number;
   fd: number;
+  /** How it came from outside of the build. */
+  origin?: "inherited" | "recvmsg" | "pidfd_getfd";
+  /** What such a one is connected to. */
+  address?: string;
+  port?: number;
 }
 
 export interface NetworkConnection {

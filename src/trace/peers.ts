@@ -17,6 +17,8 @@ export interface PeerFinder {
   byPid(pid: number): FoundPeer;
   /** The process that holds a socket. */
   bySocket(inode: bigint): FoundPeer | undefined;
+  /** The processes that have a FIFO open, none of ours. Empty also when too many were looked for. */
+  holdersOf(path: string): number[];
 }
 
 /** Processes that are looked up; beyond, a peer is a pid. */
@@ -28,6 +30,7 @@ const commandLineMax = 64 << 10;
 export function createPeerFinder(digester: Digester, hashes: readonly HashName[]): PeerFinder {
   const byPid = new Map<number, FoundPeer>();
   const bySocket = new Map<bigint, FoundPeer | undefined>();
+  let searches = 0;
 
   function lookUp(pid: number): FoundPeer {
     const known = byPid.get(pid);
@@ -47,10 +50,16 @@ export function createPeerFinder(digester: Digester, hashes: readonly HashName[]
     bySocket(inode) {
       if (bySocket.has(inode)) return bySocket.get(inode);
       if (bySocket.size >= searchesMax) return undefined;
-      const pid = holderOf(inode);
+      const [pid] = holders(`socket:[${inode}]`);
       const found = pid === undefined ? undefined : lookUp(pid);
       bySocket.set(inode, found);
       return found;
+    },
+    holdersOf(path) {
+      if (searches >= searchesMax) return [];
+      searches++;
+      // The tracer has a duplicate while it looks at a descriptor.
+      return [...holders(path)].filter(pid => pid !== process.pid && parentOf(pid) !== process.pid);
     },
   };
 }
@@ -90,15 +99,33 @@ function digestProgram(pid: number, digester: Digester, hashes: readonly HashNam
   });
 }
 
-function holderOf(inode: bigint): number | undefined {
-  const wanted = `socket:[${inode}]`;
+/** Processes with a descriptor whose link says this. */
+function* holders(link: string): Generator<number> {
   for (const pid of readdirSync("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     try {
-      for (const fd of readdirSync(`/proc/${pid}/fd`)) if (readlinkSync(`/proc/${pid}/fd/${fd}`) === wanted) return Number(pid);
+      for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+        if (readlinkSync(`/proc/${pid}/fd/${fd}`) !== link) continue;
+        yield Number(pid);
+        break;
+      }
     } catch {
       // Gone meanwhile, or another user's.
     }
   }
-  return undefined;
+}
+
+function parentOf(pid: number): number {
+  try {
+    return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+/** ` (program, process 1)`, of what is known. */
+export function peerText(found: FoundPeer | undefined): string {
+  const { program, pid } = found?.peer ?? {};
+  const who = [program, pid === undefined ? undefined : `process ${pid}`].filter(part => part !== undefined);
+  return who.length === 0 ? "" : ` (${who.join(", ")})`;
 }

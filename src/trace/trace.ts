@@ -12,6 +12,7 @@ import { Files } from "./files.ts";
 import { KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
+import { OutsideOpens } from "./outside-opens.ts";
 import { createPeerFinder } from "./peers.ts";
 import { Processes, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
@@ -56,6 +57,7 @@ export class Trace {
   readonly #keyFiles: KeyFiles;
   readonly #syscalls: Syscalls;
   readonly #network: Network;
+  readonly #outsideOpens: OutsideOpens;
   #survivors = 0;
   #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set() };
 
@@ -74,11 +76,15 @@ export class Trace {
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
     this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, executed });
     this.#syscalls = new Syscalls({ reportLimit, pidOf });
-    this.#network = new Network({
+    const others = {
       reportGap,
-      parentOf: process => this.#processes.parentOf(process),
-      isTraced: pid => this.#processes.isKnown(pid),
+      isTraced: (pid: number) => this.#processes.isKnown(pid),
       findPeer: createPeerFinder(this.#digester, hashes),
+    };
+    this.#outsideOpens = new OutsideOpens(others);
+    this.#network = new Network({
+      ...others,
+      parentOf: process => this.#processes.parentOf(process),
       ...(options.onUnderstood ? { onUnderstood: options.onUnderstood } : {}),
     });
   }
@@ -90,6 +96,7 @@ export class Trace {
         this.#files.onOpen(event);
         this.#keyFiles.onOpen(event);
         this.#syscalls.onOpen(event);
+        this.#outsideOpens.onOpen(event);
         return;
       case "syscall":
         this.#files.onSyscall(event);
@@ -112,6 +119,7 @@ export class Trace {
         this.#keyFiles.onOpen(event);
         this.#syscalls.onInherited(event);
         this.#network.onInherited(event);
+        this.#outsideOpens.onInherited(event);
         return;
       case "gap":
         if (event.gap === "survivor_killed") this.#survivors++;
@@ -144,6 +152,7 @@ export class Trace {
       if (!this.#options.keepThreads) this.#digester[Symbol.dispose]();
     }
     this.#network.finish();
+    this.#outsideOpens.finish();
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
     this.#traceFiles = this.#files.takeFiles();
