@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server, connect as tcpConnect } from "node:net";
 import { join } from "node:path";
 import { z } from "zod";
-import { isRoot, plainEnvironment, type Ran, run, Scratch, users } from "./harness.ts";
+import { isRoot, plainEnvironment, type Ran, run, Scratch, tracee, users } from "./harness.ts";
 import { dnsQuery } from "./network-bytes.ts";
 import { clientHello, cryptoFrame, initialPacket, serverName } from "./protocols-bytes.ts";
 
@@ -333,6 +333,47 @@ describe("whom a connection is for", () => {
       limitMs,
     );
   }
+
+  test(
+    "a 32-bit program that does everything by socketcall",
+    async () => {
+      using scratch = new Scratch();
+      const ran = await run(scratch, [tracee("socketcall", scratch), `${plainPort}`], { trace: true });
+      expect(ran.status).toBe(0);
+      expect(namesAt(ran, plainPort)).toEqual(["send.example by http", "sendmsg.example by http", "dup.example by http"]);
+    },
+    limitMs,
+  );
+
+  test.skipIf(!Bun.which("python3"))(
+    "a socket that another process of the build takes by pidfd_getfd, and one among several messages",
+    async () => {
+      using scratch = new Scratch();
+      const program = `${pythonTls}
+import ctypes,struct
+libc=ctypes.CDLL(None,use_errno=True)
+raw=dial(); left,right=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM); parent=os.getpid()
+libc.prctl(0x59616d61,ctypes.c_ulong(2**64-1),0,0,0)
+if os.fork()==0:
+  taken=libc.syscall(438,os.pidfd_open(parent),raw.fileno(),0); os.close(raw.fileno())
+  socket.socket(fileno=taken).sendall(hello("taken.example"))
+  class part(ctypes.Structure): _fields_=[("base",ctypes.c_void_p),("size",ctypes.c_size_t)]
+  class message(ctypes.Structure): _fields_=[("name",ctypes.c_void_p),("length",ctypes.c_uint),("parts",ctypes.c_void_p),("count",ctypes.c_size_t),
+    ("control",ctypes.c_void_p),("size",ctypes.c_size_t),("flags",ctypes.c_int),("pad",ctypes.c_int),("got",ctypes.c_uint)]
+  data=ctypes.create_string_buffer(8); control=ctypes.create_string_buffer(64); parts=part(ctypes.addressof(data),8); both=(message*2)()
+  for i in range(2): both[i].parts=ctypes.addressof(parts); both[i].count=1
+  both[1].control=ctypes.addressof(control); both[1].size=64
+  if libc.recvmmsg(right.fileno(),both,2,0,None)!=2: os._exit(1)
+  socket.socket(fileno=struct.unpack_from("i",control.raw,16)[0]).sendall(hello("several.example")); os._exit(0)
+second=dial(); left.send(b"x"); socket.send_fds(left,[b"y"],[second.fileno()]); second.close()
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))`;
+      const ran = await run(scratch, [...python(program), `${tlsPort}`], { trace: true });
+      expect(ran.status).toBe(0);
+      expect(namesAt(ran, tlsPort)).toEqual(["taken.example by sni", "several.example by sni"]);
+      expect(ran.record?.commandRun.completeness?.gaps.map(gap => gap.kind)).toEqual(["delegated"]);
+    },
+    limitMs,
+  );
 
   test.skipIf(!Bun.which("python3"))(
     "a socket that was passed to another process, and closed before that has it",
