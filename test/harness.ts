@@ -10,6 +10,8 @@ import {
   mkdirSync,
   mkdtempSync,
   constants as modes,
+  readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -108,6 +110,19 @@ export function commandLine(scratch: Scratch, command: string[], options: RunOpt
 /** Starts and leaves the rest to the caller. */
 export function start(scratch: Scratch, command: string[], options: RunOptions = {}): Running {
   return new Running(scratch, command, options);
+}
+
+/** The program that a dynamic one is loaded by (PT_INTERP), its symbolic links resolved. Undefined: it is static. */
+export function loaderOf(program: string): string | undefined {
+  const file = readFileSync(program);
+  const ptInterp = 3;
+  for (let i = 0; i < file.readUInt16LE(56); i++) {
+    const header = Number(file.readBigUInt64LE(32)) + i * file.readUInt16LE(54);
+    if (file.readUInt32LE(header) !== ptInterp) continue;
+    const [offset, size] = [8, 32].map(at => Number(file.readBigUInt64LE(header + at))) as [number, number];
+    return realpathSync(file.toString("latin1", offset, offset + size - 1));
+  }
+  return undefined;
 }
 
 /** Nothing of the machine's own environment: a test must not depend on it. */

@@ -487,6 +487,8 @@ pub const GapKind = enum(u32) {
     userfault_restricted = 18,
     /// A process outside of the build was reached into: its memory, its descriptors, or by ptrace. value: its pid; text: the call and its program
     outside_reached = 19,
+    /// A file that the kernel executed (a script, an interpreter) may have been another than the one that its name leads to. text: path
+    program_unknown = 20,
 };
 
 pub const Gap = extern struct {

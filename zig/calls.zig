@@ -11,9 +11,11 @@ const abi = @import("abi.zig");
 const decode = @import("decode.zig");
 const families = @import("families.zig");
 const guards = @import("guards.zig");
+const name_changes = @import("name_changes.zig");
 const opens = @import("opens.zig");
 const outside = @import("outside.zig");
 const paths = @import("paths.zig");
+const programs = @import("programs.zig");
 const ptrace = @import("ptrace.zig");
 const received = @import("received.zig");
 const records = @import("records.zig");
@@ -142,10 +144,11 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             call.at_exit = .open;
             try opens.before(tracer, thread, row);
         },
-        .exec => try keepPath(tracer, thread, row),
+        .exec => try programs.before(tracer, thread, row),
         .call => {
             call.outside = outside.targetOf(tracer, thread, row);
             try readBefore(tracer, thread, row);
+            if (row.names.len > 0) call.name_change = tracer.names.beginCall(row, tracer.tracees.bufferOf(call));
             if (row.special == .truncate) try opens.beforeWriting(tracer, thread, 0, syscalls.Argument.none);
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
@@ -196,34 +199,12 @@ fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatche
 }
 
 /// Where a path argument starts; `directory` is the argument with the descriptor, if there is one.
-pub fn placeOf(tracer: *Tracer, thread: *Thread, directory: u8) paths.Place {
+pub fn placeOf(tracer: *Tracer, thread: *const Thread, directory: u8) paths.Place {
     return .{
         .owner = tracer.owner(thread),
         .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(thread.call.arguments[directory]))),
         .roots_differ = tracer.roots_differ,
     };
-}
-
-/// The argument of an exec, for its event, and `paths.max` behind it the directory that it starts from.
-fn keepPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
-    const call = &thread.call;
-    const buffer = tracer.tracees.takeBuffer(call) orelse return limit(tracer, thread, "calls at once");
-    const given = tracer.memory.string(thread.tid, call.arguments[row.arguments[0].index], buffer[0..paths.max]) catch |e| {
-        if (e == error.TraceeGone) return e;
-        if (e == error.Denied) reportUnreadable(tracer, thread);
-        call.flags |= records.bit(.unreadable);
-        return;
-    };
-    if (given.truncated) call.flags |= records.bit(.truncated);
-    call.length = @intCast(given.bytes.len);
-    if (call.length == 0 or buffer[0] == '/') return;
-    // exec closes a descriptor that has CLOEXEC: where it leads to can only be asked now.
-    const at = row.arguments[0].at;
-    if (at == syscalls.Argument.none) return;
-    const place = placeOf(tracer, thread, at);
-    if (place.directory == linux.AT.FDCWD) return;
-    const directory = paths.base(place, buffer[paths.max..][0..paths.max]) orelse return;
-    call.directory_length = @intCast(directory.len);
 }
 
 fn readBefore(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
@@ -277,6 +258,7 @@ fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
 
 fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const call = &thread.call;
+    endNameChange(tracer, call, returned < 0);
     defer if (call.at_exit != .closing) {
         tracer.tracees.releaseBuffer(call);
         call.* = .{};
@@ -298,6 +280,13 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
         .guard => try lookForEscaped(tracer, thread, result),
         .closing => unreachable, // returned above
     }
+}
+
+/// Once for each call that has begun one, however it ends.
+pub fn endNameChange(tracer: *Tracer, call: *Call, failed: bool) void {
+    if (call.name_change == name_changes.none) return;
+    tracer.names.end(call.name_change, failed);
+    call.name_change = name_changes.none;
 }
 
 /// SECCOMP_RET_TRAP of a filter of the build's own: the call was not done, and what looks like its result is its number.
@@ -396,6 +385,7 @@ fn lookForEscaped(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 /// The thread was killed in the middle of a call: whether that was done is not known.
 pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     const call = &thread.call;
+    endNameChange(tracer, call, false);
     switch (call.at_exit) {
         .nothing, .guard, .closing => {},
         // A descriptor for reading that nobody lived to use has told the build nothing.

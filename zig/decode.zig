@@ -452,7 +452,7 @@ fn addRoot(context: *const Context, items: *Items) void {
 }
 
 /// The path item of an argument.
-fn pathOf(items: []const u8, argument: u8) ?[]const u8 {
+pub fn pathOf(items: []const u8, argument: u8) ?[]const u8 {
     var at: usize = 0;
     while (at < items.len) {
         const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);

@@ -319,7 +319,7 @@ pub const Socket = struct {
 };
 
 /// Read-only, by an open file description of its own. Only for regular files: anything else could block or act.
-fn reopen(descriptor: i32) sys.Opened {
+pub fn reopen(descriptor: i32) sys.Opened {
     var buffer: [64]u8 = undefined;
     var at = sys.append(&buffer, 0, "/proc/self/fd/");
     at = sys.appendNumber(&buffer, at, @intCast(descriptor));

@@ -3,14 +3,15 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
-const calls = @import("calls.zig");
+const auxv = @import("auxv.zig");
 const descriptors_mod = @import("descriptors.zig");
+const interpreters = @import("interpreters.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
+const programs = @import("programs.zig");
 const records = @import("records.zig");
 const status_file = @import("status.zig");
 const sys = @import("sys.zig");
-const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
 const Tracer = @import("tracer.zig").Tracer;
 const Thread = tracee.Thread;
@@ -48,8 +49,13 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
     if (executable.link.deleted) flags |= records.bit(.deleted);
 
     var program_buffer: [paths.max]u8 = undefined;
-    const program_path = programPath(tracer, leader, &executable, &program_buffer, &flags);
-    const program = takeProgram(tracer, leader, &executable);
+    // Nothing can be asked of a process that is closed to us: its gap says so.
+    try programs.correctPath(tracer, leader, auxv.pathAddress(owner.pid) catch 0);
+    const since = tracer.names.since(leader.call.names_mark);
+    const found = programs.find(tracer, leader, &executable.identity, &since);
+    defer if (found == .file) sys.close(found.file.descriptor);
+    const program_path = programs.pathOf(tracer, leader, executable.link.path, &found, &program_buffer, &flags);
+    const program = fileOf(tracer, &found, &executable);
 
     const status = status_file.read(owner.pid) catch status_file.Status{};
     var comm_buffer: [64]u8 = undefined;
@@ -98,6 +104,28 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
     if (executable.held.may_stand) known.remember(&executable.identity, sequence);
     if (program.held.may_stand) known.remember(&program.identity, sequence);
     if (privilege_lost) tracer.gap(leader, .privilege_not_gained, 0, program_path);
+    switch (found) {
+        .executable => {},
+        .unknown => tracer.gap(leader, .program_unknown, 0, program_path),
+        .file => |file| interpreters.reportChain(tracer, leader, file.descriptor, &executable.identity, &since),
+    }
+    const loaded: interpreters.Executable = .{ .identity = &executable.identity, .path = executable.link.path };
+    if (executable.identity.inode != 0) interpreters.reportLoader(tracer, leader, &loaded, &since);
+}
+
+/// The named file, where it is another than the one that runs: a script, whose interpreter runs.
+fn fileOf(tracer: *Tracer, found: *const programs.Program, executable: *const File) File {
+    return switch (found.*) {
+        .executable => .{
+            .identity = executable.identity,
+            .held = .{ .not_held = executable.held.not_held, .errno = executable.held.errno, .content = executable.held.content },
+        },
+        .unknown => .{ .held = .{ .not_held = .gone } },
+        .file => |file| .{
+            .identity = file.identity,
+            .held = tracer.descriptors.hold(file.descriptor, &file.identity, .{ .for_writing = false, .process = 0 }),
+        },
+    };
 }
 
 /// /proc/PID/exe is the file itself, also where it has no name (memfd) or another one by now.
@@ -115,47 +143,6 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
         .link = tracer.descriptors.linkOf(taken, &identity, buffer) catch .{ .path = "" },
         .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false, .process = 0 }),
     };
-}
-
-/// The argument of exec made absolute, as text: it is what the program was called by. Empty for a descriptor (fexecve).
-fn programPath(tracer: *Tracer, leader: *Thread, executable: *const File, buffer: []u8, flags: *u16) []const u8 {
-    const argument = tracer.tracees.bufferOf(&leader.call);
-    if (leader.call.class != .exec or argument.len == 0) return "";
-    if (isStartUnknown(leader, argument)) return executable.link.path;
-    const resolved = paths.calledBy(&tracer.descriptors, place(tracer, leader), argument, buffer);
-    if (resolved.truncated) flags.* |= records.bit(.truncated);
-    return resolved.path;
-}
-
-fn place(tracer: *Tracer, leader: *Thread) paths.Place {
-    const call = &leader.call;
-    var start = calls.placeOf(tracer, leader, syscalls.rows[call.row].arguments[0].at);
-    if (call.directory_length > 0) start.directory_path = tracer.tracees.buffers[call.buffer][paths.max..][0..call.directory_length];
-    return start;
-}
-
-/// A path that starts at a descriptor which could not be asked before the call. Now the number may be another file's.
-fn isStartUnknown(leader: *const Thread, argument: []const u8) bool {
-    const call = &leader.call;
-    const at = syscalls.rows[call.row].arguments[0].at;
-    if (argument[0] == '/' or at == syscalls.Argument.none or call.directory_length > 0) return false;
-    return @as(i32, @bitCast(@as(u32, @truncate(call.arguments[at])))) != linux.AT.FDCWD;
-}
-
-/// The named file, where it is another than the one that runs: a script, whose interpreter runs.
-fn takeProgram(tracer: *Tracer, leader: *Thread, executable: *const File) File {
-    const same: File = .{
-        .identity = executable.identity,
-        .held = .{ .not_held = executable.held.not_held, .errno = executable.held.errno, .content = executable.held.content },
-    };
-    const argument = tracer.tracees.bufferOf(&leader.call);
-    if (leader.call.class != .exec or argument.len == 0 or isStartUnknown(leader, argument)) return same;
-    const flags: linux.O = .{ .PATH = true, .CLOEXEC = true };
-    const taken = paths.openInPlace(place(tracer, leader), argument, flags) orelse return .{};
-    defer sys.close(taken);
-    const identity = tracer.descriptors.identify(taken) catch return .{};
-    if (identity.device == executable.identity.device and identity.inode == executable.identity.inode) return same;
-    return .{ .identity = identity, .held = tracer.descriptors.hold(taken, &identity, .{ .for_writing = false, .process = 0 }) };
 }
 
 fn readStrings(pid: i32, comptime name: []const u8, buffer: []u8, flags: *u16) sys.Error![]const u8 {

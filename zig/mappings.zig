@@ -1,4 +1,4 @@
-//! Which file is behind an address of a tracee: asked of /proc/TID/maps by ioctl (Linux 6.11), or read line by line.
+//! Which files are mapped into a tracee: asked of /proc/TID/maps by ioctl (Linux 6.11) for one address, or read line by line.
 const std = @import("std");
 const linux = std.os.linux;
 const sys = @import("sys.zig");
@@ -53,51 +53,72 @@ fn query(maps: i32, address: u64) sys.Error!?File {
 }
 
 fn search(maps: i32, address: u64) ?File {
-    var buffer: [8192]u8 = undefined;
-    var kept: usize = 0;
-    var total: usize = 0;
-    while (total < text_max) {
-        const got = sys.read(maps, buffer[kept..]) catch return null;
-        if (got == 0) return null;
-        total += got;
-        const text = buffer[0 .. kept + got];
-        var at: usize = 0;
-        while (std.mem.findScalarPos(u8, text, at, '\n')) |end| : (at = end + 1) {
-            switch (parse(text[at..end], address)) {
-                .before => {},
-                .found => |file| return file,
-                .past => return null,
-            }
-        }
-        kept = text.len - at;
-        if (kept == buffer.len) return null; // no line is that long
-        std.mem.copyForwards(u8, buffer[0..kept], text[at..]);
+    var lines: Lines = .{ .maps = maps };
+    while (lines.next() catch return null) |mapping| {
+        if (address < mapping.start) return null;
+        if (address < mapping.end) return mapping.file;
     }
     return null;
 }
 
-const Parsed = union(enum) { before, found: ?File, past };
+pub const Mapping = struct {
+    start: u64,
+    end: u64,
+    file: ?File,
+    /// As the kernel shows it to us, with ` (deleted)` behind it where that is so; a newline in it is `\\012`.
+    name: []const u8,
+};
+
+/// All mappings in their order. What `next` returns is valid until it is called again.
+pub const Lines = struct {
+    maps: i32,
+    buffer: [8192]u8 = undefined,
+    at: usize = 0,
+    end: usize = 0,
+    total: usize = 0,
+
+    pub fn next(lines: *Lines) error{TooLong}!?Mapping {
+        while (true) {
+            const text = lines.buffer[lines.at..lines.end];
+            if (std.mem.findScalar(u8, text, '\n')) |length| {
+                lines.at += length + 1;
+                return parse(text[0..length]) orelse continue;
+            }
+            std.mem.copyForwards(u8, lines.buffer[0..text.len], text);
+            lines.at = 0;
+            lines.end = text.len;
+            if (text.len == lines.buffer.len or lines.total >= text_max) return error.TooLong;
+            const got = sys.read(lines.maps, lines.buffer[text.len..]) catch return error.TooLong;
+            if (got == 0) return null;
+            lines.end += got;
+            lines.total += got;
+        }
+    }
+};
 
 /// `7f0000000000-7f0000001000 r-xp 00000000 08:01 1234   /path`
-fn parse(line: []const u8, address: u64) Parsed {
+fn parse(line: []const u8) ?Mapping {
     var words = std.mem.tokenizeScalar(u8, line, ' ');
-    const range = words.next() orelse return .before;
-    const dash = std.mem.findScalar(u8, range, '-') orelse return .before;
-    const start = std.fmt.parseInt(u64, range[0..dash], 16) catch return .before;
-    const end = std.fmt.parseInt(u64, range[dash + 1 ..], 16) catch return .before;
-    if (address >= end) return .before;
-    if (address < start) return .past;
+    const range = words.next() orelse return null;
+    const dash = std.mem.findScalar(u8, range, '-') orelse return null;
+    var mapping: Mapping = .{
+        .start = std.fmt.parseInt(u64, range[0..dash], 16) catch return null,
+        .end = std.fmt.parseInt(u64, range[dash + 1 ..], 16) catch return null,
+        .file = null,
+        .name = "",
+    };
     _ = words.next();
     _ = words.next();
-    const device = words.next() orelse return .{ .found = null };
+    const device = words.next() orelse return mapping;
     const inode = std.fmt.parseInt(u64, words.next() orelse "0", 10) catch 0;
-    if (inode == 0) return .{ .found = null };
-    const colon = std.mem.findScalar(u8, device, ':') orelse return .{ .found = null };
-    return .{ .found = .{
+    mapping.name = std.mem.trimStart(u8, words.rest(), " ");
+    const colon = std.mem.findScalar(u8, device, ':') orelse return mapping;
+    if (inode != 0) mapping.file = .{
         .major = std.fmt.parseInt(u32, device[0..colon], 16) catch 0,
         .minor = std.fmt.parseInt(u32, device[colon + 1 ..], 16) catch 0,
         .inode = inode,
-    } };
+    };
+    return mapping;
 }
 
 const testing = std.testing;
@@ -116,4 +137,30 @@ test "both ways find the file of our own code, and none behind the stack" {
         defer sys.close(maps);
         try testing.expectEqual(expected, search(maps, address));
     }
+}
+
+test "lines" {
+    const row = parse("7f0000000000-7f0000001000 r-xp 00000000 08:1f 1234                       /a file").?;
+    try testing.expectEqual(Mapping{
+        .start = 0x7f00_0000_0000,
+        .end = 0x7f00_0000_1000,
+        .file = .{ .major = 8, .minor = 0x1f, .inode = 1234 },
+        .name = row.name,
+    }, row);
+    try testing.expectEqualStrings("/a file", row.name);
+    const stack = parse("7ffd0000-7ffe0000 rw-p 00000000 00:00 0                          [stack]").?;
+    try testing.expectEqual(null, stack.file);
+    try testing.expectEqual(null, parse("no such line"));
+
+    var path: [64]u8 = undefined;
+    const maps = sys.openReadOnly(sys.procPath(&path, linux.gettid(), "maps")).descriptor;
+    defer sys.close(maps);
+    var lines: Lines = .{ .maps = maps };
+    var exe: [4096]u8 = undefined;
+    const name = try sys.readLink(linux.AT.FDCWD, "/proc/self/exe", &exe);
+    var found = false;
+    while (try lines.next()) |mapping| {
+        if (std.mem.eql(u8, mapping.name, name)) found = true;
+    }
+    try testing.expect(found);
 }

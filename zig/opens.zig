@@ -125,6 +125,35 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
 }
 
+/// A file that the kernel opens in the course of an exec, without a call. `descriptor`: ours, and stays the caller's.
+pub fn byKernel(tracer: *Tracer, thread: *Thread, descriptor: i32) void {
+    const call = &thread.call;
+    const file = tracer.descriptors.identify(descriptor) catch abi.FileIdentity{};
+    var link_buffer: [paths.max]u8 = undefined;
+    const link = tracer.descriptors.linkOf(descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
+    const held = tracer.descriptors.hold(descriptor, &file, .{ .for_writing = false, .process = tracer.owner(thread).process });
+    const is_exec = call.class == .exec;
+    var fixed: abi.Open = .{
+        .header = undefined,
+        .file = file,
+        .flags = 0,
+        .mode = 0,
+        .descriptor = -1,
+        .held = held.descriptor,
+        .not_held = @backingInt(held.not_held),
+        .held_errno = held.errno,
+        .number = if (is_exec) call.number else @backingInt(linux.SYS.execve),
+        .abi = @backingInt(if (is_exec) call.abi else syscalls.native_abi),
+        .root_length = 0,
+        .content = held.content,
+        .size_before = abi.size_unknown,
+        .path_length = @intCast(link.path.len),
+        .argument_length = 0,
+    };
+    const sequence = record(tracer, thread, &fixed, link.path, "", if (link.deleted) records.bit(.deleted) else 0);
+    if (held.may_stand) tracer.descriptors.known.remember(&file, sequence);
+}
+
 fn record(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, argument: []const u8, flags: u16) u64 {
     var root_buffer: [paths.max]u8 = undefined;
     const root: []const u8 = if (tracer.roots_differ) paths.rootOf(thread.tid, &root_buffer) else "";

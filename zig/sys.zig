@@ -466,13 +466,21 @@ pub fn append(buffer: []u8, at: usize, text: []const u8) usize {
 }
 
 pub fn appendNumber(buffer: []u8, at: usize, number: u64) usize {
+    return appendDigits(buffer, at, number, 10);
+}
+
+pub fn appendHex(buffer: []u8, at: usize, number: u64) usize {
+    return appendDigits(buffer, at, number, 16);
+}
+
+fn appendDigits(buffer: []u8, at: usize, number: u64, base: u64) usize {
     var digits: [20]u8 = undefined;
     var first: usize = digits.len;
     var rest = number;
     while (true) {
         first -= 1;
-        digits[first] = '0' + @as(u8, @intCast(rest % 10));
-        rest /= 10;
+        digits[first] = "0123456789abcdef"[@intCast(rest % base)];
+        rest /= base;
         if (rest == 0) break;
     }
     return append(buffer, at, digits[first..]);
@@ -483,6 +491,7 @@ test "paths below /proc" {
     try std.testing.expectEqualStrings("/proc/1/fd/", procPath(&buffer, 1, "fd/"));
     try std.testing.expectEqualStrings("/proc/2147483647/status", procPath(&buffer, std.math.maxInt(i32), "status"));
     try std.testing.expectEqual(@as(usize, 1), appendNumber(&buffer, 0, 0));
+    try std.testing.expectEqualStrings("7f00ab", buffer[0..appendHex(&buffer, 0, 0x7f00ab)]);
 }
 
 test "errors keep their meaning" {

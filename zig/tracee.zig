@@ -15,6 +15,7 @@
 //! are never touched cost nothing.
 const std = @import("std");
 const abi = @import("abi.zig");
+const name_changes = @import("name_changes.zig");
 const stop = @import("stop.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
@@ -75,6 +76,11 @@ pub const Call = struct {
     length: u32 = 0,
     /// Of an exec: how long the directory's path behind it is.
     directory_length: u32 = 0,
+    /// Of an exec: the state of names at its entry, and whether the file that it names was found then.
+    names_mark: name_changes.Mark = .{ .clock = 0 },
+    file_known: bool = false,
+    /// Of a call that changes names: its number there.
+    name_change: u64 = name_changes.none,
     items: u16 = 0,
     /// bits of abi.Flag
     flags: u16 = 0,
@@ -122,7 +128,7 @@ const tid_max = 4 << 20;
 
 /// Calls that have paths block only on file systems; this many threads at once have room for theirs.
 pub const buffer_count = 4096;
-/// Two paths and their identities.
+/// Two paths and their identities; of an exec its path, its directory and the file.
 pub const buffer_size = 12 << 10;
 
 /// Deaths of threads that we have not heard of before: a creator may still announce them.

@@ -17,6 +17,7 @@ const children = @import("children.zig");
 const descriptors_mod = @import("descriptors.zig");
 const families = @import("families.zig");
 const images = @import("images.zig");
+const NameChanges = @import("name_changes.zig").NameChanges;
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
 const stop_mod = @import("stop.zig");
@@ -89,6 +90,7 @@ pub const Tracer = struct {
     memory: Memory,
     descriptors: descriptors_mod.Descriptors,
     watch: Watch,
+    names: NameChanges = .{},
     scratch: *Scratch,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
@@ -322,7 +324,13 @@ pub const Tracer = struct {
     }
 
     fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {
-        if (former != leader.tid) tracer.tracees.becomeLeader(leader, tracer.tracees.find(former));
+        if (former != leader.tid) {
+            // Their ends are not reported.
+            for (tracer.tracees.all()) |*thread| {
+                if (thread.process == leader.process and thread.state != .free) calls.endNameChange(tracer, &thread.call, false);
+            }
+            tracer.tracees.becomeLeader(leader, tracer.tracees.find(former));
+        }
         leader.in_group_stop = false;
         if (leader.tid == tracer.session.command_pid) tracer.setFrontStopped(false);
         const is_first = !tracer.command_running and leader.tid == tracer.session.command_pid;

@@ -105,6 +105,7 @@ function exampleOf(event: GapEvent): string {
     case "seccomp_listener":
     case "dumpable_kept":
     case "userfault_restricted":
+    case "program_unknown":
       return event.text;
   }
 }

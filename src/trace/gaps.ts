@@ -36,6 +36,11 @@ export const gapTable = {
   "x32-refused": { severity: "note", sentence: "an x32 system call was refused (ENOSYS)" },
   "dumpable-kept": { severity: "note", sentence: "PR_SET_DUMPABLE 0 was answered without being done" },
   "attack-refused": { severity: "note", sentence: "a process reached for the tracer and was refused" },
+  "program-unknown": {
+    severity: "gap",
+    sentence:
+      "the file of a program, or of its interpreter, may have been exchanged while it was executed: which one ran is not known",
+  },
   limit: { severity: "gap", sentence: "a limit was hit" },
   truncated: { severity: "gap", sentence: "arguments or environment of a program were longer than the limit and were cut" },
   interrupted: { severity: "note", sentence: "a signal was sent to us while the command ran, and passed on" },
@@ -113,4 +118,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   names_unwatched: "names-unwatched",
   userfault_restricted: "userfault-restricted",
   outside_reached: "outside-reached",
+  program_unknown: "program-unknown",
 };

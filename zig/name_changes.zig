@@ -1,0 +1,236 @@
+//! Calls that may give a name to another file: those under way, and those that have just ended.
+//!
+//! The kernel looks a program up between two of our looks at its path. That both found the same file says something only
+//! if nobody has exchanged a name of that path meanwhile, there and back. Everybody who could is traced, so it is known:
+//!
+//!     exec's entry: mark() ──▶ [ the kernel looks the path up ] ──▶ exec's event: since(mark)
+//!          rename's stop ──▶ begin()   [ done somewhere here ]   end() ◀── rename's exit
+//!
+//! Only names are compared, not directories: a change of another file of the same name counts too, which is rare and harmless.
+const std = @import("std");
+const linux = std.os.linux;
+const decode = @import("decode.zig");
+const paths = @import("paths.zig");
+const sys = @import("sys.zig");
+const syscalls = @import("syscalls.zig");
+const assert = std.debug.assert;
+
+/// Changes that are remembered. Where more have begun during one exec, any name may have changed.
+pub const changes_max = 256;
+/// Symbolic links of one path (MAXSYMLINKS).
+const links_max = 40;
+
+/// Of an exec, and its place among the changes.
+pub const Mark = struct { clock: u64 };
+
+/// Of a call that is under way; see `Call.name_change`.
+pub const none = 0;
+
+pub const NameChanges = struct {
+    /// Counts begins and ends.
+    clock: u64 = 0,
+    begun: u64 = 0,
+    /// Under way for so long that others have taken their places, and when the last of them ended.
+    forgotten: u32 = 0,
+    forgotten_ended: u64 = 0,
+    changes: [changes_max]Change = @splat(.{}),
+
+    const Change = struct {
+        /// Number of the change, starting at 1; 0: none.
+        number: u64 = 0,
+        /// Hashes of the last parts of both paths; 0: any.
+        names: [2]u64 = .{ 0, 0 },
+        /// `clock` at its end; 0: it is under way.
+        ended: u64 = 0,
+        failed: bool = false,
+    };
+
+    /// Before a call that the table gives `names`; `items` are those read before it. Returns the change's number, for `end`.
+    pub fn beginCall(all: *NameChanges, row: *const syscalls.Row, items: []const u8) u64 {
+        assert(row.names.len > 0);
+        const last = row.names[row.names.len - 1];
+        return all.begin(decode.pathOf(items, row.names[0]) orelse "", decode.pathOf(items, last) orelse "");
+    }
+
+    /// The last parts of two paths. Empty: not known, so any name may change.
+    fn begin(all: *NameChanges, one: []const u8, other: []const u8) u64 {
+        all.clock += 1;
+        all.begun += 1;
+        const change = &all.changes[all.begun % changes_max];
+        if (change.number != 0 and change.ended == 0) all.forgotten += 1;
+        change.* = .{ .number = all.begun, .names = .{ hashOf(lastOf(one)), hashOf(lastOf(other)) } };
+        return all.begun;
+    }
+
+    pub fn end(all: *NameChanges, number: u64, failed: bool) void {
+        all.clock += 1;
+        const change = &all.changes[number % changes_max];
+        if (change.number != number) {
+            assert(all.forgotten > 0);
+            all.forgotten -= 1;
+            all.forgotten_ended = all.clock;
+            return;
+        }
+        change.ended = all.clock;
+        change.failed = failed;
+    }
+
+    pub fn mark(all: *const NameChanges) Mark {
+        return .{ .clock = all.clock };
+    }
+
+    /// What may have been done since then.
+    pub fn since(all: *const NameChanges, from: Mark) Since {
+        var found: Since = .{ .any = all.forgotten > 0 or all.forgotten_ended > from.clock };
+        for (&all.changes) |*change| {
+            if (change.number == 0 or change.failed or (change.ended != 0 and change.ended <= from.clock)) continue;
+            if (change.names[0] == 0 or change.names[1] == 0) found.any = true;
+            found.names[found.count] = change.names;
+            found.count += 1;
+        }
+        // All of them are of that time, so others may have been forgotten.
+        if (found.count == changes_max) found.any = true;
+        return found;
+    }
+};
+
+pub const Since = struct {
+    names: [changes_max][2]u64 = undefined,
+    count: usize = 0,
+    /// A change of which the names are not known.
+    any: bool = false,
+
+    /// Whether one of the names that the kernel walks over for `path` may have been given to another file: those of its
+    /// symbolic links are looked at too. Also true where that cannot be found out.
+    pub fn touches(since: *const Since, place: paths.Place, path: []const u8) bool {
+        if (since.any) return true;
+        if (since.count == 0) return false;
+        var buffers: [2][2 * paths.max]u8 = undefined;
+        var current: usize = 0;
+        var length = sys.append(&buffers[0], 0, path[0..@min(path.len, paths.max)]);
+        if (path.len > paths.max) return true;
+        var followed: usize = 0;
+        walk: while (followed <= links_max) : (followed += 1) {
+            const text = buffers[current][0..length];
+            var at: usize = 0;
+            while (nextPart(text, &at)) |part| {
+                if (since.has(part)) return true;
+                var target_buffer: [paths.max]u8 = undefined;
+                const target = linkAt(place, text[0..at], &target_buffer) orelse continue;
+                // From the start of the target, or of what stood before the link, with the rest behind it.
+                const next = &buffers[1 - current];
+                const before = if (target.len > 0 and target[0] == '/') text[0..0] else text[0 .. at - part.len];
+                if (before.len + target.len + text.len - at > next.len) return true;
+                length = sys.append(next, sys.append(next, sys.append(next, 0, before), target), text[at..]);
+                current = 1 - current;
+                continue :walk;
+            }
+            return false;
+        }
+        return true;
+    }
+
+    fn has(since: *const Since, part: []const u8) bool {
+        const hash = hashOf(part);
+        for (since.names[0..since.count]) |names| if (names[0] == hash or names[1] == hash) return true;
+        return false;
+    }
+};
+
+/// Leaves `at` behind it.
+fn nextPart(text: []const u8, at: *usize) ?[]const u8 {
+    const start = std.mem.findNonePos(u8, text, at.*, "/") orelse return null;
+    const end = std.mem.findScalarPos(u8, text, start, '/') orelse text.len;
+    at.* = end;
+    return text[start..end];
+}
+
+fn linkAt(place: paths.Place, path: []const u8, buffer: []u8) ?[]const u8 {
+    const descriptor = paths.openInPlace(place, path, .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true }) orelse return null;
+    defer sys.close(descriptor);
+    return sys.readLink(descriptor, "", buffer) catch null; // not a link
+}
+
+fn lastOf(path: []const u8) []const u8 {
+    const bare = std.mem.trimEnd(u8, path, "/");
+    return if (std.mem.findScalarLast(u8, bare, '/')) |slash| bare[slash + 1 ..] else bare;
+}
+
+/// 0 is kept for "any".
+fn hashOf(name: []const u8) u64 {
+    if (name.len == 0) return 0;
+    return @max(1, std.hash.Wyhash.hash(0, name));
+}
+
+// ---------------------------------------------------------------------------------------------
+
+const testing = std.testing;
+
+fn ownPlace() paths.Place {
+    return .{
+        .owner = .{ .tid = linux.gettid(), .pid = linux.getpid(), .process = 1 },
+        .directory = linux.AT.FDCWD,
+        .roots_differ = false,
+    };
+}
+
+test "what counts is what may have been done since the mark" {
+    const Row = struct { before: enum { nothing, begun, ended }, after: enum { nothing, ended, failed }, name: []const u8, touched: bool };
+    const rows = [_]Row{
+        .{ .before = .ended, .after = .nothing, .name = "script", .touched = false },
+        .{ .before = .begun, .after = .nothing, .name = "script", .touched = true },
+        .{ .before = .begun, .after = .ended, .name = "script", .touched = true },
+        .{ .before = .begun, .after = .failed, .name = "script", .touched = false },
+        .{ .before = .nothing, .after = .ended, .name = "script", .touched = true },
+        .{ .before = .nothing, .after = .ended, .name = "other", .touched = false },
+        .{ .before = .nothing, .after = .ended, .name = "", .touched = true },
+    };
+    for (rows, 0..) |row, i| {
+        errdefer std.debug.print("row {d}\n", .{i});
+        var all: NameChanges = .{};
+        var number: u64 = 0;
+        if (row.before != .nothing) number = all.begin("/tmp/one", row.name);
+        if (row.before == .ended) all.end(number, false);
+        const from = all.mark();
+        if (row.before == .nothing) number = all.begin("/tmp/one", row.name);
+        if (row.after != .nothing) all.end(number, row.after == .failed);
+        const found = all.since(from);
+        try testing.expectEqual(row.touched, found.touches(ownPlace(), "/tmp/script"));
+    }
+}
+
+test "names of symbolic links count, and more changes than are remembered are any" {
+    const top = "/tmp/cilock-name-changes";
+    _ = linux.mkdir(top, 0o700);
+    _ = linux.mkdir(top ++ "/real", 0o700);
+    _ = linux.symlink("flip/deep", top ++ "/alias");
+    _ = linux.symlink("real", top ++ "/flip");
+    _ = linux.mkdir(top ++ "/real/deep", 0o700);
+    defer for ([_][*:0]const u8{ "/alias", "/flip" }) |name| {
+        var path: [128]u8 = undefined;
+        const end = sys.append(&path, sys.append(&path, 0, top), std.mem.span(name));
+        path[end] = 0;
+        _ = linux.unlink(path[0..end :0]);
+    };
+    for ([_][]const u8{ "flip", "alias", "real", "deep", "elsewhere" }) |name| {
+        errdefer std.debug.print("{s}\n", .{name});
+        var all: NameChanges = .{};
+        const from = all.mark();
+        all.end(all.begin("x", name), false);
+        try testing.expectEqual(!std.mem.eql(u8, name, "elsewhere"), all.since(from).touches(ownPlace(), top ++ "/alias/script"));
+    }
+    var all: NameChanges = .{};
+    const from = all.mark();
+    for (0..changes_max) |_| all.end(all.begin("x", "y"), false);
+    try testing.expect(all.since(from).touches(ownPlace(), "/tmp/script"));
+    try testing.expect(!all.since(all.mark()).touches(ownPlace(), "/tmp/script"));
+
+    // One that hangs, while all others come and go.
+    const slow = all.begin("x", "y");
+    for (0..changes_max) |_| all.end(all.begin("x", "y"), false);
+    const later = all.mark();
+    try testing.expect(all.since(later).touches(ownPlace(), "/tmp/script"));
+    all.end(slow, false);
+    try testing.expect(all.since(later).touches(ownPlace(), "/tmp/script"));
+    try testing.expect(!all.since(all.mark()).touches(ownPlace(), "/tmp/script"));
+}
