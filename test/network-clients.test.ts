@@ -168,6 +168,13 @@ const clients: Client[] = [
     expected: ["plain.example by http"],
   },
   {
+    name: "curl: plain HTTP through a proxy, whose connection is used again for another host",
+    needs: "curl",
+    command: () => ["curl", "-s", "-x", `http://127.0.0.1:${plainPort}`, "http://first.example/", "http://second.example/"],
+    port: () => plainPort,
+    expected: ["none", "first.example by http", "second.example by http"],
+  },
+  {
     name: "curl: through an HTTP proxy",
     needs: "curl",
     command: () => ["curl", "-sk", "-x", `http://127.0.0.1:${proxyPort}`, "https://registry.example/"],

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { readDnsMessage } from "../src/trace/protocols/dns.ts";
 import { createDnsStream } from "../src/trace/protocols/dns-stream.ts";
 import { createRecogniser, type FirstBytes } from "../src/trace/protocols/first-bytes.ts";
+import { createProxiedRequests } from "../src/trace/protocols/proxied-requests.ts";
 import { createQuicCollector } from "../src/trace/protocols/quic.ts";
 import {
   bytesOf,
@@ -141,6 +142,21 @@ describe("any bytes have an answer", () => {
       expect(pieces.rest()).toEqual(whole.rest());
       expect(pieces.finish()).toEqual(whole.finish());
       checkReading(pieces.finish());
+    });
+  });
+
+  test("requests to a proxy", () => {
+    const built = [
+      Buffer.from(
+        "GET http://a.example.test/x HTTP/1.1\r\nHost: a\r\n\r\nPOST http://b.example.test:81/ HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET ",
+      ),
+      Buffer.from("CONNECT a.example.test:443 HTTP/1.1\n\nGET http://[::1]/ HTTP/1.0\n\n"),
+    ];
+    fuzz([...captured(".stream"), ...built], (bytes, random) => {
+      const requests = createProxiedRequests();
+      for (const piece of cut(bytes, random)) {
+        for (const { host } of requests.push(piece)) if (host !== undefined) expect(host).toMatch(/^[a-z0-9._:-]{1,253}$/);
+      }
     });
   });
 

@@ -88,6 +88,69 @@ describe("what a connection is called", () => {
     ]);
   });
 
+  describe("one connection to a proxy, used for several hosts", () => {
+    const request = (host: string, more = "") => `GET http://${host}/file HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
+    const rows: [name: string, writes: string[], targets: string[]][] = [
+      ["one after the other", [request("a.example"), request("b.example:8080")], ["a.example", "b.example:8080"]],
+      [
+        "several in one write",
+        [request("a.example") + request("b.example") + request("c.example")],
+        ["a.example", "b.example", "c.example"],
+      ],
+      [
+        "the same one again",
+        [request("a.example"), request("a.example"), request("b.example"), request("a.example")],
+        ["a.example 2", "b.example"],
+      ],
+      ["byte by byte", [...request("a.example"), ...request("b.example")], ["a.example", "b.example"]],
+      [
+        "with a body, whose text is no request",
+        [`POST http://a.example/ HTTP/1.1\r\nContent-Length: 90\r\n\r\nx ${request("no.example")}`, request("b.example")],
+        ["a.example", "b.example"],
+      ],
+      [
+        "refused, and asked for a tunnel then",
+        [request("a.example"), "CONNECT b.example:443 HTTP/1.1\r\n\r\n"],
+        ["a.example", "b.example:443"],
+      ],
+      ["by address", [request("192.0.2.9"), request("[2001:db8::1]:81")], ["192.0.2.9", "[2001:db8::1]:81"]],
+    ];
+    for (const [name, writes, targets] of rows) {
+      test(name, async () => {
+        const talk = new Talk();
+        talk.made(4, 77);
+        talk.connect(4, 77, inet("192.0.2.7", 3128));
+        for (const bytes of writes) talk.write(4, 77, bytes);
+        const observation = await talk.finish();
+        const found = connects(observation).map(({ target, count }) => (count === undefined ? target : `${target} ${count}`));
+        expect(found).toEqual([undefined, ...targets]);
+        expect(observation.completeness.verdict).toBe("complete");
+      });
+    }
+
+    test("a name is not taken over from the host before", async () => {
+      const talk = new Talk();
+      talk.made(4, 77);
+      talk.connect(4, 77, inet("192.0.2.7", 3128));
+      talk.write(4, 77, request("a.example") + request("192.0.2.9"));
+      expect(names(await talk.finish())).toEqual([
+        [undefined, undefined],
+        ["a.example", "http"],
+        [undefined, undefined],
+      ]);
+    });
+
+    test("beyond 64 KiB there is a note", async () => {
+      const talk = new Talk();
+      talk.made(4, 77);
+      talk.connect(4, 77, inet("192.0.2.7", 3128));
+      for (let i = 0; i < 70; i++) talk.write(4, 77, request(`h${i}.example`, `X: ${"x".repeat(1000)}\r\n`));
+      const observation = await talk.finish();
+      expect(connects(observation).length).toBeGreaterThan(50);
+      expect(observation.completeness.gaps).toMatchObject([{ kind: "names-unwatched", count: 1 }]);
+    });
+  });
+
   test("a number that was closed and used again is another socket", async () => {
     const talk = new Talk();
     talk.made(4, 77);

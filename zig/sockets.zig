@@ -121,7 +121,10 @@ fn onAdded(tracer: *Tracer, thread: *Thread, how: struct { added: bool, is_first
 pub fn onEntry(tracer: *Tracer, thread: *Thread) void {
     const call = &thread.call;
     const process = tracer.tracees.processOf(thread);
-    if (!tracer.watch.onStop(process, tracer.session.control)) return;
+    if (!tracer.watch.onStop(process, tracer.session.control)) {
+        if (process.watch_stops > watch_mod.stops_max) tracer.gap(thread, .names_unwatched, 3, "calls of a process");
+        return;
+    }
     const role = watch_mod.roleOf(call.abi, call.number);
     switch (role) {
         .none => return,

@@ -114,7 +114,7 @@ pub const Tracer = struct {
     pub const Scratch = struct {
         items: [64 << 10]u8,
         /// What is sent or received on a watched socket.
-        data: [watch_mod.stream_bytes]u8,
+        data: [watch_mod.piece_bytes]u8,
         argv: [abi.exec_strings_max]u8,
         environment: [abi.exec_strings_max]u8,
     };

@@ -40,13 +40,15 @@ const end = 0;
 const entries_max = 4096;
 const under_way_max = 64;
 
-/// Past the largest hello in use; src/trace/protocols/first-bytes.ts has the same figure.
-pub const stream_bytes = 16 << 10;
+/// Of one call. Past the largest hello in use; src/trace/protocols/first-bytes.ts has the same figure.
+pub const piece_bytes = 16 << 10;
+/// Of a stream: the requests to a proxy go on. The front end says long before this that it has understood anything else.
+const stream_bytes = 64 << 10;
 const stream_calls = 1024;
-const names_calls = 64;
+const names_calls = 1024;
 const datagrams_calls = 64;
 /// Calls of a process after its last connect: who says nothing for so long is not waited for.
-const stops_max = 40_000;
+pub const stops_max = 40_000;
 
 /// What a call does with a watched descriptor.
 pub const Role = enum(u8) {

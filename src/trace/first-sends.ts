@@ -3,13 +3,17 @@
 import { type DnsMessage, readDnsMessage } from "./protocols/dns.ts";
 import { createDnsStream } from "./protocols/dns-stream.ts";
 import { createRecogniser, type FirstBytes } from "./protocols/first-bytes.ts";
+import type { ProxyTarget } from "./protocols/http.ts";
+import { createProxiedRequests } from "./protocols/proxied-requests.ts";
 import { createQuicCollector, type QuicState } from "./protocols/quic.ts";
 
 export type Learned =
   | { kind: "name"; hostname: string; source: "sni" | "http"; ech: boolean }
   /** A proxy was asked for somebody: what follows on the socket is the talk with that one. */
   | { kind: "target"; target: string; hostname?: string; source: "http" | "socks" }
-  | { kind: "dns"; message: DnsMessage };
+  | { kind: "dns"; message: DnsMessage }
+  /** More was sent than is read. */
+  | { kind: "limit"; what: string };
 
 export interface Speaker {
   /** `cut`: more was sent than is here. */
@@ -24,15 +28,36 @@ export interface Speaker {
 /** A tunnel in a tunnel in a tunnel … */
 const tunnelsMax = 8;
 
+/** Of the requests on one connection to a proxy; watch.zig stops there too. */
+const requestBytesMax = 64 << 10;
+
 export function firstBytesSpeaker(): Speaker {
   let recogniser = createRecogniser();
   let tunnels = 0;
   let done = false;
+  const requests = createProxiedRequests();
+  /** Of a proxy, whom the last request was for: then every request counts. */
+  let asked: string | undefined;
+  let requestBytes = 0;
+
+  function follow(bytes: Uint8Array, learned: Learned[]): Learned[] {
+    requestBytes += bytes.length;
+    for (const request of requests.push(bytes)) {
+      if (asked === undefined || request.host === undefined) continue;
+      const one = targetOf(request, "http");
+      if (one.target !== asked) learned.push(one);
+      asked = one.target;
+    }
+    if (asked === undefined || requestBytes < requestBytesMax) return learned;
+    done = true;
+    learned.push({ kind: "limit", what: "requests through a proxy" });
+    return learned;
+  }
 
   function accept(first: FirstBytes, learned: Learned[]): Learned[] {
     let state = first;
     while (state.kind === "proxy-connect" || state.kind === "socks") {
-      learned.push(targetOf(state));
+      learned.push(targetOf(state, state.kind === "socks" ? "socks" : "http"));
       const rest = recogniser.rest();
       tunnels += 1;
       if (tunnels > tunnelsMax) {
@@ -46,12 +71,13 @@ export function firstBytesSpeaker(): Speaker {
     done = true;
     if (state.kind === "tls" && state.serverName !== undefined && state.state !== "malformed") {
       learned.push({ kind: "name", hostname: state.serverName, source: "sni", ech: state.ech });
+    } else if (state.kind === "http" && state.proxied) {
+      const first = targetOf(state, "http");
+      if (state.host !== undefined) learned.push(first);
+      asked = first.target;
+      done = false;
     } else if (state.kind === "http" && state.host !== undefined) {
-      learned.push(
-        state.proxied
-          ? { ...targetOf(state), source: "http" }
-          : { kind: "name", hostname: state.host, source: "http", ech: false },
-      );
+      learned.push({ kind: "name", hostname: state.host, source: "http", ech: false });
     }
     return learned;
   }
@@ -59,9 +85,11 @@ export function firstBytesSpeaker(): Speaker {
   return {
     sent(bytes, cut) {
       if (done) return [];
+      if (asked !== undefined) return follow(bytes, []);
       const learned = accept(recogniser.push(bytes), []);
+      if (!done) follow(bytes, learned);
       // What comes behind a hole is not the continuation of what came before it.
-      if (cut && !done) {
+      if (cut && !done && asked === undefined) {
         accept(recogniser.finish(), learned);
         done = true;
       }
@@ -69,7 +97,7 @@ export function firstBytesSpeaker(): Speaker {
     },
     received: () => [],
     finish() {
-      if (done) return [];
+      if (done || asked !== undefined) return [];
       const learned = accept(recogniser.finish(), []);
       done = true;
       return learned;
@@ -80,10 +108,8 @@ export function firstBytesSpeaker(): Speaker {
   };
 }
 
-function targetOf(state: Extract<FirstBytes, { kind: "proxy-connect" | "socks" | "http" }>): Learned & { kind: "target" } {
-  const { host, port } = state;
+function targetOf({ host, port }: ProxyTarget, source: "http" | "socks"): Learned & { kind: "target" } {
   const place = host?.includes(":") ? `[${host}]` : (host ?? "");
-  const source = state.kind === "socks" ? "socks" : "http";
   const target = port === undefined ? place : `${place}:${port}`;
   // An address is no name.
   const isName = host !== undefined && !host.includes(":") && !/^[0-9.]+$/.test(host);

@@ -2,6 +2,7 @@
 // address) until its bytes are understood, or nothing more can come; then its entry is settled.
 import { AddressNames } from "./address-names.ts";
 import { dnsDatagramSpeaker, type Learned, mayBeQuic, quicSpeaker, type Speaker } from "./first-sends.ts";
+import type { ReportGap } from "./gaps.ts";
 import type { NetworkConnection } from "./observation.ts";
 import { OldestFirst } from "./oldest-first.ts";
 import type { ProcessNetworks } from "./process-networks.ts";
@@ -20,6 +21,7 @@ const peersMax = 256;
 
 export interface HearingOptions {
   processes: ProcessNetworks;
+  reportGap: ReportGap;
   /** 0 for the command. */
   parentOf: (process: number) => number;
   /** Nothing more is expected of this socket's bytes. */
@@ -30,10 +32,12 @@ export class Hearing {
   readonly #undecided = new OldestFirst<Socket>();
   readonly #names: AddressNames;
   readonly #processes: ProcessNetworks;
+  readonly #reportGap: ReportGap;
   readonly #onUnderstood: ((inode: bigint) => void) | undefined;
 
-  constructor({ processes, parentOf, onUnderstood }: HearingOptions) {
+  constructor({ processes, reportGap, parentOf, onUnderstood }: HearingOptions) {
     this.#processes = processes;
+    this.#reportGap = reportGap;
     this.#names = new AddressNames(parentOf);
     this.#onUnderstood = onUnderstood;
   }
@@ -163,12 +167,16 @@ export class Hearing {
         if (learned.ech) connection.ech = true;
         return open;
       case "target": {
-        const inner: NetworkConnection = { ...connection, target: learned.target };
+        const { hostname: _name, hostnameSource: _source, ech: _ech, ...way } = connection;
+        const inner: NetworkConnection = { ...way, target: learned.target };
         if (learned.hostname !== undefined) Object.assign(inner, { hostname: learned.hostname, hostnameSource: learned.source });
         this.settle(open);
         const entry = this.#processes.addConnection(open.process, inner, open.entry.protocol);
         return { process: open.process, entry };
       }
+      case "limit":
+        this.#reportGap("names-unwatched", open.process, learned.what);
+        return open;
       case "dns": {
         const { message } = learned;
         if (!message.response) {

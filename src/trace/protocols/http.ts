@@ -61,6 +61,20 @@ function readRequestLine(bytes: Uint8Array, fit: number): RequestLine | "need-mo
   return method === "PRI" && major === "2" ? { kind: "other", protocol: "http2" } : { kind: "other" };
 }
 
+export interface ProxyTarget {
+  host?: string;
+  port?: number;
+}
+
+/** Whom a request line asks a proxy for; undefined: it is none, or one to a server itself. */
+export function requestToProxy(line: string): ProxyTarget | undefined {
+  const [, method, target = ""] = /^([A-Z]{1,24}) (\S+) HTTP\/1\.[0-9]$/.exec(line) ?? [];
+  if (method === undefined) return undefined;
+  if (method === "CONNECT") return proxied(target);
+  const text = absoluteTarget(target);
+  return text === undefined ? undefined : proxied(text);
+}
+
 /** The authority of a target with a scheme. */
 function absoluteTarget(target: string): string | undefined {
   return /^[A-Za-z][A-Za-z0-9+.-]*:\/\/([^/?#]*)/.exec(target)?.[1];
@@ -111,7 +125,7 @@ function withoutReturn(bytes: Uint8Array, start: number, end: number): number {
 }
 
 /** Whom a proxy is asked for, address or name: the connection itself only says where the proxy is. */
-function proxied(text: string): { host?: string; port?: number } {
+function proxied(text: string): ProxyTarget {
   const found = authority(text);
   if (found === undefined) return {};
   return found.port === undefined ? { host: found.host } : { host: found.host, port: found.port };
