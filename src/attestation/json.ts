@@ -2,7 +2,18 @@
 // signed as bytes, so what is ambiguous (fractions, lone surrogates, a key that occurs twice) is refused, not repaired.
 
 /** Integers that may be beyond 2^53 are bigint. A Map keeps the order and the names of keys that come from outside (`7`, `__proto__`). */
-export type JsonValue = null | boolean | number | bigint | string | JsonArray | JsonObject | JsonMap | JsonItems | JsonEncoded;
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | JsonArray
+  | JsonObject
+  | JsonMap
+  | JsonFields
+  | JsonItems
+  | JsonEncoded;
 export type JsonArray = readonly JsonValue[];
 export interface JsonObject {
   [key: string]: JsonValue;
@@ -14,6 +25,11 @@ export class JsonItems {
   constructor(readonly items: () => Iterable<JsonValue>) {}
 }
 
+/** An object whose fields are told one by one while it is written: what is large need not be a Map for that. */
+export class JsonFields {
+  constructor(readonly forEach: (visit: (value: JsonValue, key: string) => void) => void) {}
+}
+
 /** Go's decoder, which the existing verifiers use, allows 10,000. Nothing real comes near this one. */
 export const depthMax = 1000;
 
@@ -21,14 +37,19 @@ export class JsonError extends Error {
   override readonly name = "JsonError";
 }
 
-/** What has been written already: goes out as it is. */
+/** What has been written already, in pieces perhaps: goes out as it is. */
 export class JsonEncoded {
-  constructor(readonly bytes: Uint8Array) {}
+  readonly pieces: readonly Uint8Array[];
+
+  constructor(bytes: Uint8Array | readonly Uint8Array[]) {
+    this.pieces = bytes instanceof Uint8Array ? [bytes] : bytes;
+  }
 }
 
 const encoder = new TextEncoder();
 /** Text is turned into bytes in pieces of about this length, so that a large record is never one huge string. */
 const pieceLength = 1 << 18;
+const keptLength = 1 << 16;
 
 /** The bytes of `value`: compact, keys in the order of the object. */
 export function encodeJson(value: JsonValue): Uint8Array {
@@ -69,6 +90,8 @@ class Writer {
   #filled = 0;
   #text = "";
   readonly #entries = new Map<string, Entry>();
+  #keptBytes = new Uint8Array(0);
+  #keptFilled = 0;
 
   constructor(write: (piece: Uint8Array) => void) {
     this.#write = write;
@@ -80,9 +103,10 @@ class Writer {
     if (depth > depthMax) throw new JsonError(`nested deeper than ${depthMax}`);
     if (value === null || typeof value !== "object") this.#put(scalarText(value));
     else if (value instanceof JsonItems) this.#array(value.items(), depth);
-    else if (value instanceof JsonEncoded) this.#bytes(value.bytes);
+    else if (value instanceof JsonEncoded) for (const piece of value.pieces) this.#bytes(piece);
+    else if (value instanceof JsonFields) this.#fields(value, depth);
     else if (isArray(value)) this.#array(value, depth);
-    else if (isMap(value)) this.#map(value, depth);
+    else if (isMap(value)) this.#fields(value, depth);
     else this.#object(value, depth);
   }
 
@@ -133,26 +157,48 @@ class Writer {
     this.#put(separator === "{" ? "{}" : "}");
   }
 
-  #map(map: JsonMap, depth: number): void {
-    let separator = "{";
-    for (const [key, item] of map) {
-      let entry = this.#entries.get(key);
-      if (entry?.item !== item && isFlat(item) && depth < depthMax) {
-        entry = { item, bytes: encoder.encode(`,${quote(key)}:${flatText(item)}`) };
-        this.#entries.set(key, entry);
-      }
-      if (entry === undefined || entry.item !== item) {
-        this.#put(`${separator}${quote(key)}:`);
-        this.value(item, depth + 1);
-      } else if (separator === "{") {
-        this.#put("{");
-        this.#bytes(entry.bytes.subarray(1));
+  #fields(fields: JsonFields | JsonMap, depth: number): void {
+    let isFirst = true;
+    fields.forEach((item, key) => {
+      const encoded = this.#entry(key, item, depth);
+      if (encoded !== undefined) {
+        if (isFirst) this.#put("{");
+        this.#bytes(isFirst ? encoded.subarray(1) : encoded);
       } else {
-        this.#bytes(entry.bytes);
+        this.#put(`${isFirst ? "{" : ","}${quote(key)}:`);
+        this.value(item, depth + 1);
       }
-      separator = ",";
+      isFirst = false;
+    });
+    this.#put(isFirst ? "{}" : "}");
+  }
+
+  /** With the comma before it. Undefined: it is no entry that is likely to come again. */
+  #entry(key: string, item: JsonValue, depth: number): Uint8Array | undefined {
+    const known = this.#entries.get(key);
+    if (known?.item === item) return known.bytes;
+    if (!isFlat(item) || depth >= depthMax) return undefined;
+    const bytes = this.#kept(`,${quote(key)}:${flatText(item)}`);
+    if (known === undefined) {
+      this.#entries.set(key, { item, bytes });
+    } else {
+      known.item = item;
+      known.bytes = bytes;
     }
-    this.#put(separator === "{" ? "{}" : "}");
+    return bytes;
+  }
+
+  /** A buffer for each of 40,000 entries would take three times their bytes: many share one. */
+  #kept(text: string): Uint8Array {
+    const most = text.length * 3;
+    if (most > keptLength) return encoder.encode(text);
+    if (most > this.#keptBytes.length - this.#keptFilled) {
+      this.#keptBytes = new Uint8Array(keptLength);
+      this.#keptFilled = 0;
+    }
+    const { written } = encoder.encodeInto(text, this.#keptBytes.subarray(this.#keptFilled));
+    this.#keptFilled += written;
+    return this.#keptBytes.subarray(this.#keptFilled - written, this.#keptFilled);
   }
 
   #bytes(bytes: Uint8Array): void {
@@ -219,7 +265,7 @@ function isArray(value: JsonArray | JsonObject | JsonMap): value is JsonArray {
 /** Whether it is an object with keys: no array, not null. */
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return !(value instanceof Map || value instanceof JsonItems || value instanceof JsonEncoded);
+  return !(value instanceof Map || value instanceof JsonFields || value instanceof JsonItems || value instanceof JsonEncoded);
 }
 
 function isMap(value: JsonObject | JsonMap): value is JsonMap {

@@ -6,7 +6,7 @@
 // `_meta` comes first and says at which bytes the other sections stand, so that a reader can go to one of them. A number is
 // a place in a table, in order of first use; -1 is absent. What is ours (all behind `stderr`, and in a process behind
 // `exitcode`) is ignored by readers that do not know it. docs/command-run-v02.md has the rules.
-import { encodeJson, JsonEncoded, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
+import { JsonEncoded, JsonItems, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
 import { formatTime } from "../time.ts";
 import type { DigestSet, EarlierImage, Observation, ProcessObservation } from "../trace/observation.ts";
 import type { Attestor, AttestorOptions, KeyGuard } from "./attestor.ts";
@@ -52,10 +52,11 @@ export function commandRunV02Predicate(observation: Observation, options: Attest
   for (const process of trace?.processes ?? []) countWords(process, texts);
   const redactions = texts.redactions + stdout.redactions + stderr.redactions;
 
-  const tables = new Tables();
-  // The tables stand before the processes that fill them, and `_meta` before both. So the processes are written first and
-  // kept as bytes: 40 for each file that one of them opened, where as objects they are 200.
-  const processes = (trace?.processes ?? []).map(process => new JsonEncoded(encodeJson(processJson(process, texts, tables))));
+  const tables = new Tables(trace?.processes ?? []);
+  // The tables stand before the processes that fill them, and `_meta` before both. So all processes are written twice, once
+  // for what they put into the tables and for their length: kept meanwhile they would be 50 MB of a large build.
+  const processes = new JsonItems(() => eachProcess(trace?.processes ?? [], texts, tables));
+  const processesLength = jsonLength(processes);
   const { digests, paths, comms, cmdlines, argvs, environments } = tables;
   const isTraced = trace !== undefined;
   const sections = omitUndefined({
@@ -95,7 +96,7 @@ export function commandRunV02Predicate(observation: Observation, options: Attest
       cacheArtifacts: cacheArtifacts || undefined,
     }),
   });
-  return { _meta: { ...meta, sections: ranges(meta, sections) }, ...sections };
+  return { _meta: { ...meta, sections: ranges(meta, sections, { processes: processesLength }) }, ...sections };
 }
 
 function nonEmpty(list: readonly JsonValue[]): readonly JsonValue[] | undefined {
@@ -104,10 +105,10 @@ function nonEmpty(list: readonly JsonValue[]): readonly JsonValue[] | undefined 
 
 /**
  * First and last byte of each section, counted from the predicate's brace. They stand in `_meta`, whose length moves all of
- * them: a longer number makes a longer `_meta`, so this is repeated until nothing moves.
+ * them: a longer number makes a longer `_meta`, so this is repeated until nothing moves. `known`: lengths that are known.
  */
-function ranges(meta: JsonObject, sections: JsonObject): JsonObject {
-  const lengths = Object.entries(sections).map(([name, value]): [string, number] => [name, jsonLength(value)]);
+function ranges(meta: JsonObject, sections: JsonObject, known: Readonly<Record<string, number>>): JsonObject {
+  const lengths = Object.entries(sections).map(([name, value]): [string, number] => [name, known[name] ?? jsonLength(value)]);
   for (let metaLength = 0; ; ) {
     let at = '{"_meta":'.length + metaLength;
     const found: JsonObject = {};
@@ -147,7 +148,19 @@ class Table<T> {
 }
 
 const encoder = new TextEncoder();
+const noBytes = new Uint8Array(0);
 const itself = (text: string): string => text;
+
+/** A path and what was opened under it. */
+interface Row {
+  readonly path: string;
+  readonly rank: number;
+  /** By the process that is being written. */
+  wanted: DigestSet;
+  /** What `bytes` say. */
+  digests: DigestSet | undefined;
+  bytes: Uint8Array;
+}
 
 class Tables {
   readonly digests = new Table<DigestSet>(digests => digests.sha256 ?? JSON.stringify(digests));
@@ -166,15 +179,41 @@ class Tables {
     return number;
   }
 
-  readonly #rows = new Map<string, { digests: DigestSet; bytes: Uint8Array }>();
+  /** By rank, which is the place of its path among all of them in the order of their characters. */
+  readonly #rows: Row[];
+  readonly #rowOf: ReadonlyMap<string, Row>;
 
-  /** `,{"pathId":…,"digestId":…}`; the newest one of each path is kept. */
-  row(path: string, digests: DigestSet): Uint8Array {
-    let row = this.#rows.get(path);
-    if (row?.digests !== digests) {
-      const text = `,{"pathId":${this.path(path)},"digestId":${this.digest(digests)}}`;
-      row = { digests, bytes: encoder.encode(text) };
-      this.#rows.set(path, row);
+  /** Rows are written in the order of their paths: all are sorted once, so that each process has only numbers to sort. */
+  constructor(processes: readonly ProcessObservation[]) {
+    const paths = new Set<string>();
+    const add = (_: DigestSet, path: string) => paths.add(path);
+    for (const { openedFiles, writtenDigests } of processes) {
+      openedFiles.forEach(add);
+      writtenDigests.forEach(add);
+    }
+    this.#rows = [...paths].sort().map((path, rank) => ({ path, rank, wanted: {}, digests: undefined, bytes: noBytes }));
+    this.#rowOf = new Map(this.#rows.map(row => [row.path, row]));
+  }
+
+  /** `,{"pathId":…,"digestId":…}` for each file. */
+  rows(files: ReadonlyMap<string, DigestSet>): Uint8Array[] {
+    const ranks = new Uint32Array(files.size);
+    let count = 0;
+    files.forEach((digests, path) => {
+      const row = this.#rowOf.get(path);
+      if (row === undefined) throw new Error(`the tables were made without ${path}`);
+      row.wanted = digests;
+      ranks[count++] = row.rank;
+    });
+    return Array.from(ranks.sort(), rank => this.#encoded(this.#rows[rank]));
+  }
+
+  /** The newest one of each path is kept. */
+  #encoded(row: Row | undefined): Uint8Array {
+    if (row === undefined) throw new Error("a rank without a row");
+    if (row.digests !== row.wanted) {
+      row.digests = row.wanted;
+      row.bytes = encoder.encode(`,{"pathId":${this.path(row.path)},"digestId":${this.digest(row.digests)}}`);
     }
     return row.bytes;
   }
@@ -199,6 +238,10 @@ class Tables {
 
 // ---------------------------------------------------------------------------------------------
 // Processes
+
+function* eachProcess(processes: readonly ProcessObservation[], texts: Texts, tables: Tables): Generator<JsonObject> {
+  for (const process of processes) yield processJson(process, texts, tables);
+}
 
 function processJson(process: ProcessObservation, texts: Texts, tables: Tables): JsonObject {
   const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
@@ -237,11 +280,12 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
 /** Nearly all of a large record, so it is written here: as objects of numbers it would take three times as long. */
 function filesJson(files: ReadonlyMap<string, DigestSet>, tables: Tables): JsonValue | undefined {
   if (files.size === 0) return undefined;
-  const rows = [...files.keys()].sort().map(path => tables.row(path, files.get(path) ?? {}));
-  const bytes = Buffer.concat([...rows, Buffer.from("]")]);
-  bytes[0] = "[".charCodeAt(0);
-  return new JsonEncoded(bytes);
+  const [first = noBytes, ...rest] = tables.rows(files);
+  return new JsonEncoded([opening, first.subarray(1), ...rest, closing]);
 }
+
+const opening = encoder.encode("[");
+const closing = encoder.encode("]");
 
 function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts, tables: Tables): JsonObject {
   return {

@@ -1,7 +1,7 @@
 // The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
 // The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
 import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
-import { encodeJson, JsonEncoded, JsonItems, omitUndefined } from "../attestation/json.ts";
+import { encodeJson, JsonEncoded, JsonFields, JsonItems, omitUndefined } from "../attestation/json.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import { formatTime } from "../time.ts";
 import type {
@@ -208,8 +208,8 @@ function processJson(process: ProcessObservation, texts: Texts): JsonObject {
 const known = (digests: DigestSet | undefined): DigestSet | undefined =>
   digests === undefined || Object.keys(digests).length === 0 ? undefined : digests;
 
-function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonMap | undefined {
-  return files.size === 0 ? undefined : files;
+function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonFields | undefined {
+  return files.size === 0 ? undefined : new JsonFields(visit => files.forEach(visit));
 }
 
 export function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | undefined {

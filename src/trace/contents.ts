@@ -36,7 +36,7 @@ interface Inode {
   mapped: boolean;
   cached: { file: FileIdentity; generation: number; content: Content } | undefined;
   /** Digests of a file whose ctime had moved since its open: right, unless an event is still to come that says otherwise. */
-  readonly doubtful: { content: Content; ctimeNs: bigint; process: number; path: string }[];
+  doubtful: { content: Content; ctimeNs: bigint; process: number; path: string }[] | undefined;
 }
 
 /** Before Linux 6.13 ctime moves once a tick (at most 10 ms): a write in the tick of the last one does not show in it. */
@@ -129,10 +129,10 @@ export class Contents {
   touched(file: FileIdentity, when: "before" | "after"): void {
     const inode = this.#inode(fileKey(file));
     inode.generation++;
-    for (const { content, ctimeNs, process, path } of inode.doubtful) {
+    for (const { content, ctimeNs, process, path } of inode.doubtful ?? []) {
       if (when === "before" ? ctimeNs > file.ctimeNs : ctimeNs >= file.ctimeNs) this.spoil(content, process, path);
     }
-    inode.doubtful.length = 0;
+    inode.doubtful = undefined;
   }
 
   /** The digest is of something else. */
@@ -243,7 +243,9 @@ export class Contents {
       const hasMoved = result.kind === "digest" && result.state.ctimeNs !== file.ctimeNs;
       const rewritten = hasMoved && inode.generation !== generation;
       this.settle(content, rewritten ? { id: result.id, kind: "changed" } : result, record.process, path);
-      if (hasMoved && !rewritten) inode.doubtful.push({ content, ctimeNs: result.state.ctimeNs, process: record.process, path });
+      if (!hasMoved || rewritten) return;
+      inode.doubtful ??= [];
+      inode.doubtful.push({ content, ctimeNs: result.state.ctimeNs, process: record.process, path });
     });
   }
 
@@ -275,7 +277,7 @@ export class Contents {
   #inode(key: string): Inode {
     let inode = this.#inodes.get(key);
     if (!inode) {
-      inode = { generation: 0, mapped: false, cached: undefined, doubtful: [] };
+      inode = { generation: 0, mapped: false, cached: undefined, doubtful: undefined };
       this.#inodes.set(key, inode);
     }
     return inode;

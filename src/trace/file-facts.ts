@@ -5,12 +5,12 @@ import { emptyFileOps } from "./file-operations.ts";
 import { belowRoot } from "./file-types.ts";
 import type { Names } from "./names-of-files.ts";
 import type { DigestSet, FileOps, Outliers, UnhashedReason } from "./observation.ts";
-import type { Found, Reads } from "./reads.ts";
+import { type Found, OpenedFiles, type Reads } from "./reads.ts";
 import type { Writer, WrittenFile } from "./written-file.ts";
 
 /** What one process did with files: its part of a ProcessObservation. */
 export interface FileFacts {
-  openedFiles: Map<string, DigestSet>;
+  openedFiles: ReadonlyMap<string, DigestSet>;
   writtenDigests: Map<string, DigestSet>;
   fileVersions: Map<string, DigestSet[]>;
   unhashedOpens: { path: string; reason: UnhashedReason }[];
@@ -59,8 +59,37 @@ function foldVersions(contents: Content[]): void {
 
 /** Only when all digests are there. Can be asked for again: it is made anew each time. */
 export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileFacts {
-  const facts: FileFacts = {
-    openedFiles: new Map(),
+  return hasOnlyRead(process) ? factsOfReader(process) : factsOfWriter(process, names);
+}
+
+/** One content of each path, and nothing written: nearly all processes of a large build. */
+function hasOnlyRead({ reads, writers, unreadWrites }: ProcessFiles): boolean {
+  if (writers.size > 0 || unreadWrites !== undefined) return false;
+  let isSingle = true;
+  reads.forEach((_, found) => {
+    if (Array.isArray(found)) isSingle = false;
+  });
+  return isSingle;
+}
+
+function factsOfReader({ reads, ops }: ProcessFiles): FileFacts {
+  const unhashedOpens: FileFacts["unhashedOpens"] = [];
+  reads.forEach((path, found) => {
+    for (const { reason } of asList(found)) if (reason !== undefined) unhashedOpens.push({ path, reason });
+  });
+  return {
+    openedFiles: new OpenedFiles(reads),
+    writtenDigests: new Map(),
+    fileVersions: new Map(),
+    unhashedOpens,
+    fileOps: { ...(ops ?? emptyFileOps()), writes: [] },
+  };
+}
+
+function factsOfWriter(process: ProcessFiles, names: Names<WrittenFile>): FileFacts {
+  const openedFiles = new Map<string, DigestSet>();
+  const facts: WriterFacts = {
+    openedFiles,
     writtenDigests: new Map(),
     fileVersions: new Map(),
     unhashedOpens: [],
@@ -72,12 +101,16 @@ export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileF
     if (Array.isArray(found) || written.has(path) || process.writers.has(path)) {
       pathFacts(process, { path, reads: asList(found), written: written.get(path) }, facts);
     } else {
-      facts.openedFiles.set(path, found.digests);
+      openedFiles.set(path, found.digests);
       if (found.reason !== undefined) facts.unhashedOpens.push({ path, reason: found.reason });
     }
   });
-  for (const [path, contents] of written) if (!facts.openedFiles.has(path)) addVersions(path, contents, facts);
+  for (const [path, contents] of written) if (!openedFiles.has(path)) addVersions(path, contents, facts);
   return facts;
+}
+
+interface WriterFacts extends FileFacts {
+  openedFiles: Map<string, DigestSet>;
 }
 
 /** What is added up over all processes. */
@@ -98,11 +131,14 @@ export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, fig
   figures.deletes += process.ops?.deletes.length ?? 0;
   let isSimple = process.writers.size === 0 && process.unreadWrites === undefined;
   let unhashed = 0;
+  let largest = figures.largestRead?.bytes ?? 0n;
   process.reads.forEach((path, found) => {
     if (Array.isArray(found)) isSimple = false;
     else if (found.reason !== undefined) unhashed++;
-    for (const { reason, size } of asList(found)) {
-      if (reason === undefined && size > (figures.largestRead?.bytes ?? 0n)) figures.largestRead = { path, bytes: size };
+    for (const { reason, size } of Array.isArray(found) ? found : [found]) {
+      if (reason !== undefined || size <= largest) continue;
+      figures.largestRead = { path, bytes: size };
+      largest = size;
     }
   });
   if (!isSimple) {
@@ -120,7 +156,7 @@ interface PathContents {
   written: Content[] | undefined;
 }
 
-function pathFacts(process: ProcessFiles, { path, reads, written }: PathContents, facts: FileFacts): void {
+function pathFacts(process: ProcessFiles, { path, reads, written }: PathContents, facts: WriterFacts): void {
   const left = (process.writers.get(path) ?? []).flatMap(writer => writer.left ?? []);
   // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
   const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);

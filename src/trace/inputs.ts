@@ -6,12 +6,26 @@ import type { FileIdentity } from "../native/events.ts";
 import { type Content, isKnown, settledAfterNs } from "./contents.ts";
 import { sameState } from "./digest-file.ts";
 import { isPseudo, isRegular, isRemote } from "./file-types.ts";
-import type { InputFile } from "./observation.ts";
+import type { DigestSet, InputFile } from "./observation.ts";
 import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 
-/** What is kept of an open: inputs of a large build are a hundred thousand. */
-interface Read extends Pick<InputFile, "state" | "settled" | "remote" | "isRewritten"> {
-  readonly content: Content;
+/** An open, and later what is said of it: inputs of a large build are a hundred thousand, so both are one object. */
+class Read implements InputFile {
+  constructor(
+    readonly path: string,
+    readonly content: Content,
+    readonly state: FileIdentity,
+    readonly settled: boolean,
+    readonly isRewritten: boolean,
+  ) {}
+
+  get digests(): DigestSet {
+    return this.content.digests;
+  }
+
+  get remote(): boolean {
+    return isRemote(this.state);
+  }
 }
 
 /** Contents of one path. The first ones are listed: a path with more is being rewritten by somebody outside. */
@@ -50,10 +64,12 @@ export class Inputs {
     const written = this.#written(file);
     const before = written && this.#foreign.get(written);
     if (written && !before) return; // made
-    this.#add(path, { ...readOf(content, file, timeNs), isRewritten: before !== undefined && !sameState(before, file) });
+    const isRewritten = before !== undefined && !sameState(before, file);
+    this.#add(readOf({ path, file, timeNs, isRewritten }, content));
   }
 
-  #add(path: string, read: Read): void {
+  #add(read: Read): void {
+    const { path } = read;
     const known = this.#reads.get(path);
     if (known === undefined) this.#reads.set(path, read);
     else if (!Array.isArray(known)) this.#reads.set(path, [known, read]);
@@ -67,29 +83,33 @@ export class Inputs {
       const { leftState } = writer;
       const before = this.#foreign.get(writer.file);
       const isRewritten = !(before && leftState && sameState(before, leftState));
-      this.#add(path, { ...readOf(writer.left, file, timeNs), isRewritten });
+      this.#add(readOf({ path, file, timeNs, isRewritten }, writer.left));
     }
     const paths = [...this.#reads.keys()].sort();
-    return paths.flatMap(path => {
-      const found = this.#reads.get(path) ?? [];
-      this.#reads.delete(path);
-      if (!Array.isArray(found)) return inputFile(path, found);
-      const distinct = new Map<string, InputFile>();
-      for (const read of found) {
-        const key = isKnown(read.content) ? JSON.stringify(read.content.digests) : "";
-        if (!distinct.has(key)) distinct.set(key, inputFile(path, read));
-      }
-      return [...distinct.values()];
-    });
+    const list = paths.flatMap(path => distinct(this.#reads.get(path) ?? []));
+    this.#reads.clear();
+    return list;
   }
 }
 
-function readOf(content: Content, file: FileIdentity, timeNs: bigint): Read {
-  const { device, inode, size, mtimeNs, ctimeNs } = file;
-  const state = { device, inode, size, mtimeNs, ctimeNs };
-  return { content, state, settled: timeNs - ctimeNs > settledAfterNs, remote: isRemote(file), isRewritten: false };
+/** Those of one path: each content once. */
+function distinct(found: Read | Read[]): Read | Read[] {
+  if (!Array.isArray(found)) return found;
+  const known = new Map<string, Read>();
+  for (const read of found) {
+    const key = isKnown(read.content) ? JSON.stringify(read.digests) : "";
+    if (!known.has(key)) known.set(key, read);
+  }
+  return [...known.values()];
 }
 
-function inputFile(path: string, { content, state, settled, remote, isRewritten }: Read): InputFile {
-  return { path, digests: content.digests, state, settled, remote, isRewritten };
+interface Open {
+  path: string;
+  file: FileIdentity;
+  timeNs: bigint;
+  isRewritten: boolean;
+}
+
+function readOf({ path, file, timeNs, isRewritten }: Open, content: Content): Read {
+  return new Read(path, content, file, timeNs - file.ctimeNs > settledAfterNs, isRewritten);
 }

@@ -114,7 +114,7 @@ export interface ProcessObservation {
   endTime?: bigint;
   exitCode: number;
   exitSignal?: string;
-  openedFiles: Map<string, DigestSet>;
+  openedFiles: ReadonlyMap<string, DigestSet>;
   writtenDigests: Map<string, DigestSet>;
   /** Only paths that were seen with several contents, in order. */
   fileVersions: Map<string, DigestSet[]>;

@@ -1,43 +1,51 @@
 // What the opens of one process found, by path, in the order of the first opens. A large build has a million of these
-// and a thousand times fewer paths and contents: when the process is gone they are packed into numbers, 8 bytes an entry
+// and a thousand times fewer paths and contents: when the process is gone they are packed into numbers, 4 bytes an entry
 // where a Map takes 60.
 import type { Content } from "./contents.ts";
+import type { DigestSet } from "./observation.ts";
 
 /** Nearly always one content: an array only where there were several, and an empty one where it was opened for writing only. */
 export type Found = Content | Content[];
 
-/** Numbers for paths and contents, of the whole run. */
+interface Entry {
+  readonly number: number;
+  readonly path: string;
+  readonly found: Found;
+  /** What the same path was found with before. */
+  readonly earlier: Entry | undefined;
+}
+
+/** How many of them are looked at before a path and its content get a number once more. */
+const earlierMax = 8;
+
+/** Numbers for a path with its content, of the whole run. */
 export class ReadsTable {
-  readonly #numbers = new Map<string | Found, number>();
-  readonly #values: (string | Found)[] = [];
+  readonly #newest = new Map<string, Entry>();
+  readonly #entries: Entry[] = [];
 
-  numberOf(value: string | Found): number {
-    let number = this.#numbers.get(value);
-    if (number === undefined) {
-      number = this.#values.length;
-      this.#numbers.set(value, number);
-      this.#values.push(value);
+  numberOf(path: string, found: Found): number {
+    const newest = this.#newest.get(path);
+    let entry = newest;
+    for (let i = 0; entry !== undefined && i < earlierMax; i++) {
+      if (entry.found === found) return entry.number;
+      entry = entry.earlier;
     }
-    return number;
+    const made: Entry = { number: this.#entries.length, path, found, earlier: newest };
+    this.#newest.set(path, made);
+    this.#entries.push(made);
+    return made.number;
   }
 
-  path(number: number): string {
-    const value = this.#values[number];
-    if (typeof value !== "string") throw new Error(`no path has the number ${number}`);
-    return value;
-  }
-
-  found(number: number): Found {
-    const value = this.#values[number];
-    if (value === undefined || typeof value === "string") throw new Error(`no content has the number ${number}`);
-    return value;
+  entry(number: number): Entry {
+    const entry = this.#entries[number];
+    if (entry === undefined) throw new Error(`nothing has the number ${number}`);
+    return entry;
   }
 }
 
 export class Reads {
   readonly #table: ReadsTable;
   #map: Map<string, Found> | undefined = new Map();
-  /** Path and content, in turn. */
   #packed: Uint32Array | undefined;
 
   constructor(table: ReadsTable) {
@@ -45,7 +53,7 @@ export class Reads {
   }
 
   get size(): number {
-    return this.#map?.size ?? (this.#packed?.length ?? 0) / 2;
+    return this.#map?.size ?? this.#packed?.length ?? 0;
   }
 
   get(path: string): Found | undefined {
@@ -59,22 +67,20 @@ export class Reads {
   /** Nothing more is expected. If it comes all the same it is taken. */
   pack(): void {
     if (!this.#map) return;
-    const packed = new Uint32Array(2 * this.#map.size);
-    let at = 0;
-    for (const [path, found] of this.#map) {
-      packed[at++] = this.#table.numberOf(path);
-      packed[at++] = this.#table.numberOf(found);
-    }
+    const packed = new Uint32Array(this.#map.size);
+    let count = 0;
+    for (const [path, found] of this.#map) packed[count++] = this.#table.numberOf(path, found);
     this.#packed = packed;
     this.#map = undefined;
   }
 
   /** In order. */
   forEach(visit: (path: string, found: Found) => void): void {
-    const packed = this.#packed;
-    if (!packed) for (const [path, found] of this.#map ?? []) visit(path, found);
-    else
-      for (let i = 0; i < packed.length; i += 2) visit(this.#table.path(packed[i] ?? 0), this.#table.found(packed[i + 1] ?? 0));
+    if (this.#map) for (const [path, found] of this.#map) visit(path, found);
+    for (const number of this.#packed ?? []) {
+      const { path, found } = this.#table.entry(number);
+      visit(path, found);
+    }
   }
 
   #unpacked(): Map<string, Found> {
@@ -88,4 +94,61 @@ export class Reads {
     }
     return this.#map;
   }
+}
+
+/**
+ * `openedFiles` of a process with one known or unknown content for each path, as it is packed: a Map of each of 5,000
+ * processes would be most of the garbage of a record.
+ */
+export class OpenedFiles implements ReadonlyMap<string, DigestSet> {
+  readonly #reads: Reads;
+
+  constructor(reads: Reads) {
+    this.#reads = reads;
+  }
+
+  get size(): number {
+    return this.#reads.size;
+  }
+
+  forEach(visit: (digests: DigestSet, path: string, map: ReadonlyMap<string, DigestSet>) => void): void {
+    this.#reads.forEach((path, found) => visit(digestsOf(found), path, this));
+  }
+
+  get(path: string): DigestSet | undefined {
+    return this.#map().get(path);
+  }
+
+  has(path: string): boolean {
+    return this.#map().has(path);
+  }
+
+  entries(): MapIterator<[string, DigestSet]> {
+    return this.#map().entries();
+  }
+
+  keys(): MapIterator<string> {
+    return this.#map().keys();
+  }
+
+  values(): MapIterator<DigestSet> {
+    return this.#map().values();
+  }
+
+  [Symbol.iterator](): MapIterator<[string, DigestSet]> {
+    return this.entries();
+  }
+
+  #map(): Map<string, DigestSet> {
+    const map = new Map<string, DigestSet>();
+    this.forEach((digests, path) => {
+      map.set(path, digests);
+    });
+    return map;
+  }
+}
+
+function digestsOf(found: Found): DigestSet {
+  if (Array.isArray(found)) throw new Error("a path with several contents");
+  return found.digests;
 }
