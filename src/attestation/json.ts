@@ -50,6 +50,7 @@ const encoder = new TextEncoder();
 /** Text is turned into bytes in pieces of about this length, so that a large record is never one huge string. */
 const pieceLength = 1 << 18;
 const keptLength = 1 << 16;
+const noBytes = new Uint8Array(0);
 
 /** The bytes of `value`: compact, keys in the order of the object. */
 export function encodeJson(value: JsonValue): Uint8Array {
@@ -90,7 +91,7 @@ class Writer {
   #filled = 0;
   #text = "";
   readonly #entries = new Map<string, Entry>();
-  #keptBytes = new Uint8Array(0);
+  #keptBytes = noBytes;
   #keptFilled = 0;
 
   constructor(write: (piece: Uint8Array) => void) {
@@ -103,7 +104,7 @@ class Writer {
     if (depth > depthMax) throw new JsonError(`nested deeper than ${depthMax}`);
     if (value === null || typeof value !== "object") this.#put(scalarText(value));
     else if (value instanceof JsonItems) this.#array(value.items(), depth);
-    else if (value instanceof JsonEncoded) for (const piece of value.pieces) this.#bytes(piece);
+    else if (value instanceof JsonEncoded) this.#pieces(value.pieces);
     else if (value instanceof JsonFields) this.#fields(value, depth);
     else if (isArray(value)) this.#array(value, depth);
     else if (isMap(value)) this.#fields(value, depth);
@@ -199,6 +200,11 @@ class Writer {
     const { written } = encoder.encodeInto(text, this.#keptBytes.subarray(this.#keptFilled));
     this.#keptFilled += written;
     return this.#keptBytes.subarray(this.#keptFilled - written, this.#keptFilled);
+  }
+
+  #pieces(pieces: readonly Uint8Array[]): void {
+    // By index: some lists have thousands of pieces, and an iterator takes ten times as long.
+    for (let i = 0; i < pieces.length; i++) this.#bytes(pieces[i] ?? noBytes);
   }
 
   #bytes(bytes: Uint8Array): void {

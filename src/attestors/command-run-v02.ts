@@ -205,7 +205,10 @@ class Tables {
       row.wanted = digests;
       ranks[count++] = row.rank;
     });
-    return Array.from(ranks.sort(), rank => this.#encoded(this.#rows[rank]));
+    ranks.sort();
+    const pieces: Uint8Array[] = [];
+    for (let i = 0; i < ranks.length; i++) pieces.push(this.#encoded(this.#rows[ranks[i] ?? 0]));
+    return pieces;
   }
 
   /** The newest one of each path is kept. */
@@ -280,8 +283,10 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
 /** Nearly all of a large record, so it is written here: as objects of numbers it would take three times as long. */
 function filesJson(files: ReadonlyMap<string, DigestSet>, tables: Tables): JsonValue | undefined {
   if (files.size === 0) return undefined;
-  const [first = noBytes, ...rest] = tables.rows(files);
-  return new JsonEncoded([opening, first.subarray(1), ...rest, closing]);
+  const rows = tables.rows(files);
+  const [first = noBytes] = rows;
+  rows[0] = first.subarray(1);
+  return new JsonEncoded([opening, ...rows, closing]);
 }
 
 const opening = encoder.encode("[");

@@ -75,7 +75,7 @@ function hasOnlyRead({ reads, writers, unreadWrites }: ProcessFiles): boolean {
 function factsOfReader({ reads, ops }: ProcessFiles): FileFacts {
   const unhashedOpens: FileFacts["unhashedOpens"] = [];
   reads.forEach((path, found) => {
-    for (const { reason } of asList(found)) if (reason !== undefined) unhashedOpens.push({ path, reason });
+    if (!Array.isArray(found) && found.reason !== undefined) unhashedOpens.push({ path, reason: found.reason });
   });
   return {
     openedFiles: new OpenedFiles(reads),

@@ -69,16 +69,23 @@ export class Reads {
     if (!this.#map) return;
     const packed = new Uint32Array(this.#map.size);
     let count = 0;
-    for (const [path, found] of this.#map) packed[count++] = this.#table.numberOf(path, found);
+    this.#map.forEach((found, path) => {
+      packed[count++] = this.#table.numberOf(path, found);
+    });
     this.#packed = packed;
     this.#map = undefined;
   }
 
   /** In order. */
   forEach(visit: (path: string, found: Found) => void): void {
-    if (this.#map) for (const [path, found] of this.#map) visit(path, found);
-    for (const number of this.#packed ?? []) {
-      const { path, found } = this.#table.entry(number);
+    this.#map?.forEach((found, path) => {
+      visit(path, found);
+    });
+    const packed = this.#packed;
+    if (packed === undefined) return;
+    // By index: an iterator of a typed array takes ten times as long, and these are a million.
+    for (let i = 0; i < packed.length; i++) {
+      const { path, found } = this.#table.entry(packed[i] ?? 0);
       visit(path, found);
     }
   }
