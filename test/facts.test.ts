@@ -341,6 +341,24 @@ test("a passphrase is replaced whatever the flags say", () => {
   expect(attested(record, "command-run")?.stdout).toBe("[REDACTED]\n");
 });
 
+/** zig/stub.zig puts it into our own environment, and only there. */
+const ourSetting = "BUN_JSC_heapGrowthMaxIncrease";
+
+test.each(["", " --trace"])("our own setting of the runtime is in no record and reaches no command%s", flag => {
+  const ran = shell(`${run}${flag} -- env`);
+  expect(ran.stdout).toContain("PATH=");
+  expect(ran.stdout).not.toContain("BUN_");
+  const record = recordOf(ran);
+  expect(attested(record, "environment")?.variables).toHaveProperty("PATH");
+  expect(JSON.stringify(record.payload)).not.toContain("BUN_");
+});
+
+test.each(["", " --trace"])("one that the person has set is the command's, and is recorded%s", flag => {
+  const ran = shell(`${run}${flag} -- sh -c 'echo $${ourSetting}'`, { [ourSetting]: "7" });
+  expect(ran.stdout).toBe("7\n");
+  expect(attested(recordOf(ran), "environment")?.variables).toMatchObject({ [ourSetting]: "7" });
+});
+
 test("variables of the runtime are recorded, and do not turn us into something else", () => {
   const ran = shell(`${run} -- sh -c 'echo $BUN_BE_BUN'`, { BUN_BE_BUN: "1", BUN_OPTIONS: "--version" });
   expect(ran.stdout).toBe("1\n");

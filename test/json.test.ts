@@ -5,6 +5,7 @@ import {
   encodeJson,
   JsonEncoded,
   JsonError,
+  JsonFields,
   JsonItems,
   type JsonValue,
   jsonLength,
@@ -305,6 +306,17 @@ describe("in pieces", () => {
       [1, 2].map(() => new Map([["k", shared]])),
       '[{"k":{"sha256":"ä\u2028"}},{"k":{"sha256":"ä\u2028"}}]',
     ],
+    [
+      "fields that are told one by one",
+      [shared, {}].map(item => {
+        return new JsonFields(visit => {
+          for (const key of ["k", "__proto__"]) visit(item, key);
+        });
+      }),
+      '[{"k":{"sha256":"ä\u2028"},"__proto__":{"sha256":"ä\u2028"}},{"k":{},"__proto__":{}}]',
+    ],
+    ["none of them", [new JsonFields(() => {})], "[{}]"],
+    ["what is written already, in pieces", new JsonEncoded(["[1", "", ",2]"].map(text => Buffer.from(text))), "[1,2]"],
     [
       "one key with many values",
       [new Map<string, JsonValue>([["k", 1]]), new Map<string, JsonValue>([["k", { a: [{}] }]]), new Map()],

@@ -43,6 +43,7 @@ const rows: Row[] = [
       NODE_OPTIONS: "--no-such",
       BUN_BE_BUN: "1",
       BUN_JSC_useJIT: "0",
+      BUN_JSC_heapGrowthMaxIncrease: "9",
       NODE_ENV: "x",
     },
   },

@@ -119,7 +119,9 @@ export class OpenedFiles implements ReadonlyMap<string, DigestSet> {
   }
 
   forEach(visit: (digests: DigestSet, path: string, map: ReadonlyMap<string, DigestSet>) => void): void {
-    this.#reads.forEach((path, found) => visit(digestsOf(found), path, this));
+    this.#reads.forEach((path, found) => {
+      visit(digestsOf(found), path, this);
+    });
   }
 
   get(path: string): DigestSet | undefined {
