@@ -178,6 +178,7 @@ export class Script {
       content: options.content ?? 0,
       root: options.root ?? "",
       path: options.name ?? path,
+      argument: path,
       ...(options.sizeBefore === undefined ? {} : { sizeBefore: options.sizeBefore }),
     });
   }

@@ -109,6 +109,7 @@ export interface OpenEvent extends EventHeader {
   sizeBefore?: bigint;
   root: string;
   path: string;
+  argument: string;
 }
 
 export interface InheritedEvent extends EventHeader {
@@ -347,8 +348,8 @@ export class Decoder {
       content: this.#number64(at + abi.Open.content),
       root: parts.text(abi.Open.rootLength),
       path: parts.text(abi.Open.pathLength),
+      argument: parts.text(abi.Open.argumentLength),
     };
-    parts.skip(abi.Open.argumentLength);
     parts.end();
     const sizeBefore = view.getBigUint64(at + abi.Open.sizeBefore, true);
     if (sizeBefore !== sizeUnknown) event.sizeBefore = sizeBefore;
@@ -523,10 +524,6 @@ class Parts {
   text(lengthOffset: number): string {
     const from = this.#take(lengthOffset);
     return this.#recurring.text(from, this.#at);
-  }
-
-  skip(lengthOffset: number): void {
-    this.#take(lengthOffset);
   }
 
   bytes(lengthOffset: number): Uint8Array {
