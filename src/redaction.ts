@@ -26,6 +26,8 @@ export interface Redaction {
   /** Longest first, each once. */
   readonly secrets: readonly Uint8Array[];
   redact(text: string): { text: string; count: number };
+  /** The same of a text that comes in pieces and is too large to be one. Left out where nothing can be found. */
+  redactPieces?: (pieces: Iterable<string>, onReplaced: () => void) => Iterable<string>;
 }
 
 /** `environment` holds `NAME=VALUE` byte strings. `isSecret` is asked for names; the default is the list above. */
@@ -37,8 +39,10 @@ export function createRedaction(environment: readonly Uint8Array[], isSecret = i
   // One pass, the longest form first at each place: a replacement is never searched for a shorter secret (`REDACTED`).
   const alternatives = [...forms].sort((a, b) => b.length - a.length || (a < b ? -1 : 1)).map(escapeForPattern);
   const pattern = new RegExp(alternatives.join("|"), "g");
+  const longest = Math.max(...[...forms].map(form => form.length));
   return {
     secrets,
+    redactPieces: (pieces, onReplaced) => replacedPieces(pieces, { pattern: new RegExp(pattern), longest, onReplaced }),
     redact(text) {
       let count = 0;
       const redacted = text.replace(pattern, () => {
@@ -49,6 +53,41 @@ export function createRedaction(environment: readonly Uint8Array[], isSecret = i
     },
   };
 }
+
+interface Search {
+  /** Global: it remembers where it is. */
+  readonly pattern: RegExp;
+  readonly longest: number;
+  readonly onReplaced: () => void;
+}
+
+/** What could be the beginning of a secret waits for the next piece. */
+function* replacedPieces(pieces: Iterable<string>, search: Search): Generator<string> {
+  let rest = "";
+  for (const piece of pieces) {
+    const text = rest + piece;
+    const { done, at } = replacedUpTo(text, text.length - search.longest, search);
+    yield done;
+    rest = text.slice(at);
+  }
+  yield replacedUpTo(rest, rest.length, search).done;
+}
+
+/** Replaces what begins at `last` or before; `at`: where what has not been searched begins. */
+function replacedUpTo(text: string, last: number, { pattern, onReplaced }: Search): { done: string; at: number } {
+  let [done, at] = ["", 0];
+  pattern.lastIndex = 0;
+  for (let match = pattern.exec(text); match !== null && match.index <= last; match = pattern.exec(text)) {
+    done += text.slice(at, match.index) + replacement;
+    at = match.index + match[0].length;
+    onReplaced();
+  }
+  let end = Math.max(at, last + 1);
+  if (end > at && isHighSurrogate(text.charCodeAt(end - 1)) && end < text.length) end--;
+  return { done: done + text.slice(at, end), at: end };
+}
+
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
 
 export function isSecretName(name: string): boolean {
   const upper = name.toUpperCase();

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { encodeJson } from "../src/attestation/json.ts";
 import type { AttestorOptions } from "../src/attestors/attestor.ts";
 import { commandRunPredicate } from "../src/attestors/command-run.ts";
+import { createRedaction } from "../src/redaction.ts";
 import { formatTime } from "../src/time.ts";
 import { emptyFileOps } from "../src/trace/file-operations.ts";
 import type { CapturedStream, Observation, ProcessObservation, TraceObservation } from "../src/trace/observation.ts";
@@ -88,6 +89,19 @@ describe("without --trace", () => {
   test("output that is not UTF-8 becomes U+FFFD; a byte order mark stays", () => {
     const bytes = Buffer.concat([Buffer.from("\ufeffa"), Buffer.from([0xff, 0xc3])]);
     expect(parsed(observation({ stdout: stream(bytes) })).stdout).toBe("\ufeffa\ufffd\ufffd");
+  });
+
+  test("a long output is the same text in pieces: bytes that are no UTF-8, characters and secrets that pieces would cut", () => {
+    const unit = "abcdefgh☃😀ä";
+    const bytes = Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from(unit.repeat(1 << 17)), Buffer.from([0xf0, 0x9f])]);
+    const long = stream(bytes);
+    const { redact, redactPieces } = createRedaction([Buffer.from("MY_TOKEN=abcdefgh")]);
+    if (redactPieces === undefined) throw new Error("there is a secret");
+    const plain = parsed(observation({ stdout: long }));
+    expect(plain.stdout === `\ufeff${unit.repeat(1 << 17)}\ufffd`).toBe(true);
+    const hidden = parsed(observation({ stdout: long }), options({ redact, redactPieces }));
+    expect(hidden.stdout === `\ufeff${"[REDACTED]☃😀ä".repeat(1 << 17)}\ufffd`).toBe(true);
+    expect(hidden.summary.redactions).toBe(1 << 17);
   });
 
   test("words keep their backslashes; only those that are not UTF-8 are escaped", () => {

@@ -7,6 +7,7 @@ import {
   JsonError,
   JsonFields,
   JsonItems,
+  JsonText,
   type JsonValue,
   jsonLength,
   omitUndefined,
@@ -315,6 +316,7 @@ describe("in pieces", () => {
       }),
       '[{"k":{"sha256":"ä\u2028"},"__proto__":{"sha256":"ä\u2028"}},{"k":{},"__proto__":{}}]',
     ],
+    ["a text in pieces", [new JsonText(() => ['"a\n', "", "☃\u2028"]), new JsonText(() => [])], '["\\"a\\n☃\u2028",""]'],
     ["none of them", [new JsonFields(() => {})], "[{}]"],
     ["what is written already, in pieces", new JsonEncoded(["[1", "", ",2]"].map(text => Buffer.from(text))), "[1,2]"],
     [

@@ -2,7 +2,9 @@
 import { expect, test } from "bun:test";
 import { createRedaction } from "../src/redaction.ts";
 import { escapeBytes } from "../src/text.ts";
+import { seededRandom } from "./seeded.ts";
 
+const bytesOf = (text: string): Uint8Array => Buffer.from(text);
 const bytes = (text: string): Uint8Array => Buffer.from(text, "latin1");
 
 const cases: { name: string; environment: string[]; text: string; expected: string; count: number }[] = [
@@ -123,4 +125,28 @@ test("the list for the output pump: longest first, each once, exact bytes", () =
     ["A_TOKEN=abcdefgh", "B_TOKEN=abcdefghij", "C_TOKEN=abcdefgh", "D_TOKEN=\xff2345678"].map(bytes),
   );
   expect(secrets.map(secret => Buffer.from(secret).toString("latin1"))).toEqual(["abcdefghij", "abcdefgh", "\xff2345678"]);
+});
+
+test("a text in pieces is replaced as it is in one, wherever it is cut", () => {
+  const random = seededRandom("redaction in pieces");
+  const { redact, redactPieces } = createRedaction(
+    ["MY_TOKEN=abababab", "MY_SECRET=abababababcab", "MY_PASSWORD=a😀bababa"].map(bytesOf),
+  );
+  if (redactPieces === undefined) throw new Error("there are secrets");
+  for (let round = 0; round < 2000; round++) {
+    const characters = Array.from({ length: random.below(60) }, () => random.pick(["a", "b", "a", "b", "c", "😀"]));
+    const pieces: string[] = [""];
+    for (const character of characters) {
+      if (random.below(6) === 0) pieces.push("");
+      pieces.push((pieces.pop() ?? "") + character);
+    }
+    let count = 0;
+    const replaced = [...redactPieces(pieces, () => count++)];
+    expect({ text: replaced.join(""), count }).toEqual(redact(characters.join("")));
+    expect(replaced.every(piece => piece.isWellFormed())).toBe(true);
+  }
+});
+
+test("without secrets there is nothing to replace in pieces", () => {
+  expect(createRedaction([bytesOf("A=b")]).redactPieces).toBeUndefined();
 });

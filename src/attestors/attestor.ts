@@ -63,6 +63,8 @@ export interface AttestorOptions {
   sensitiveVariables?: "obfuscate" | "remove";
   /** Replaces secret values by [REDACTED] and counts (wire-formats 3.2); identity where there is none. */
   redact: (text: string) => { text: string; count: number };
+  /** The same of a text in pieces; left out where there is nothing to replace. */
+  redactPieces?: (pieces: Iterable<string>, onReplaced: () => void) => Iterable<string>;
 }
 
 export interface Attestor {

@@ -16,7 +16,6 @@ import {
   eventJson,
   fileOpsJson,
   listJson,
-  outputText,
   streamJson,
   summaryJson,
   Texts,
@@ -48,7 +47,7 @@ export function commandRunV02Predicate(observation: Observation, options: Attest
   const texts = new Texts(options);
   const { stdout, stderr, trace, exitCode } = observation;
   const cmd = observation.argv.map(word => texts.recorded(textOf(word)));
-  const [out, err] = [texts.recorded(outputText(stdout)), texts.recorded(outputText(stderr))];
+  const [out, err] = [texts.output(stdout), texts.output(stderr)];
   for (const process of trace?.processes ?? []) countWords(process, texts);
   const redactions = texts.redactions + stdout.redactions + stderr.redactions;
 

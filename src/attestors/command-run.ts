@@ -1,7 +1,7 @@
 // The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
 // The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
 import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
-import { encodeJson, JsonEncoded, JsonFields, JsonItems, omitUndefined } from "../attestation/json.ts";
+import { encodeJson, JsonEncoded, JsonFields, JsonItems, JsonText, omitUndefined } from "../attestation/json.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import { formatTime } from "../time.ts";
 import type {
@@ -42,7 +42,7 @@ export function commandRunPredicate(observation: Observation, options: AttestorO
   const texts = new Texts(options);
   const { stdout, stderr, trace } = observation;
   const cmd = observation.argv.map(word => texts.recorded(textOf(word)));
-  const output = { stdout: texts.recorded(outputText(stdout)), stderr: texts.recorded(outputText(stderr)) };
+  const output = { stdout: texts.output(stdout), stderr: texts.output(stderr) };
   for (const process of trace?.processes ?? []) countWords(process, texts);
   const redactions = texts.redactions + stdout.redactions + stderr.redactions;
   return omitUndefined({
@@ -82,12 +82,14 @@ interface RecordedEnvironment {
 /** Texts on their way into the record: secrets replaced and counted, variables filtered. */
 export class Texts {
   readonly #redact: AttestorOptions["redact"];
+  readonly #redactPieces: AttestorOptions["redactPieces"];
   readonly #options: AttestorOptions | undefined;
   readonly #environments = new Map<readonly Uint8Array[], RecordedEnvironment>();
   redactions = 0;
 
   constructor(options: AttestorOptions) {
     this.#redact = options.redact;
+    this.#redactPieces = options.redactPieces;
     if (!options.attestations.includes("environment")) return;
     // The same 50 names come with every process, and each is tried against 100 globs.
     const known = new Map<string, boolean>();
@@ -103,6 +105,15 @@ export class Texts {
     const { text: redacted, count } = this.#redact(text);
     this.redactions += count;
     return redacted;
+  }
+
+  /** What is not UTF-8 becomes U+FFFD, as existing readers expect; `stdoutDigest` is over the bytes. */
+  output({ bytes }: CapturedStream): string | JsonText {
+    if (bytes.length < wholeMax) return this.recorded(lossy().decode(bytes));
+    const redactPieces = this.#redactPieces;
+    if (redactPieces === undefined) return new JsonText(() => decodedPieces(bytes));
+    for (const _ of redactPieces(decodedPieces(bytes), () => this.redactions++));
+    return new JsonText(() => redactPieces(decodedPieces(bytes), () => {}));
   }
 
   /** Undefined without the environment attestor. Of the same environment it is the same object. */
@@ -121,7 +132,7 @@ export class Texts {
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
+const lossy = () => new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A word as it is; only one that is not UTF-8 is escaped. */
 export function textOf(bytes: Uint8Array): string {
@@ -137,8 +148,17 @@ export function wordOf(escaped: string): string {
   return escaped.includes("\\") ? textOf(unescapeText(escaped)) : escaped;
 }
 
-/** What is not UTF-8 becomes U+FFFD, as existing readers expect; `stdoutDigest` is over the bytes. */
-export const outputText = (stream: CapturedStream): string => lossy.decode(stream.bytes);
+/** From here on the output is never one text: 64 MiB of it would be most of a gigabyte on the way. */
+const wholeMax = 1 << 20;
+const decodedAtATime = 256 << 10;
+
+function* decodedPieces(bytes: Uint8Array): Generator<string> {
+  const decoder = lossy();
+  for (let at = 0; at < bytes.length; at += decodedAtATime) {
+    yield decoder.decode(bytes.subarray(at, at + decodedAtATime), { stream: true });
+  }
+  yield decoder.decode();
+}
 
 export function streamJson({ sha256, length, bytes }: CapturedStream): JsonObject {
   return { sha256, bytes: length, captured: bytes.length };

@@ -197,6 +197,7 @@ function gather(
       isSensitiveVariable: sensitiveVariableTest(variables),
       sensitiveVariables: variables.remove ? "remove" : "obfuscate",
       redact: plan.redaction.redact,
+      ...(plan.redaction.redactPieces === undefined ? {} : { redactPieces: plan.redaction.redactPieces }),
     },
     times: { ...before.times, product: artifacts.time, command: [observation.startTime, observation.endTime] },
   };

@@ -117,13 +117,13 @@ export class Library {
     return Number(this.#symbols.cilock_probe(bytes, bytes.length));
   }
 
-  /** Once for each stream. */
+  /** What was captured stays where it is, in memory that nobody gives back. */
   stream(index: 0 | 1): StreamSummary {
     const summary = new Uint8Array(64);
     this.#symbols.cilock_stream(index, summary);
     const words = new BigUint64Array(summary.buffer, 0, 4);
     const [address = 0n, captured = 0n, length = 0n, redactions = 0n] = words;
-    const bytes = captured === 0n ? new Uint8Array(0) : new Uint8Array(view(Number(address) as Pointer, captured)).slice();
+    const bytes = captured === 0n ? new Uint8Array(0) : new Uint8Array(view(Number(address) as Pointer, captured));
     return { captured: bytes, length, redactions, sha256: summary.slice(32) };
   }
 }
