@@ -489,6 +489,12 @@ pub const GapKind = enum(u32) {
     outside_reached = 19,
     /// A file that the kernel executed (a script, an interpreter) may have been another than the one that its name leads to. text: path
     program_unknown = 20,
+    /// A file of the tracer or the front end was open in a process of the build until it was closed again. value: syscall number; text: its path
+    own_file_opened = 21,
+    /// The kernel was told to run a program for the build: whoever starts it, it is none of our tracees. text: the file that was written
+    kernel_delegated = 22,
+    /// A signal to a group that we are in, or to everybody, was sent to the processes of the build alone. value: the signal; text: the call
+    group_signal_kept = 23,
 };
 
 pub const Gap = extern struct {

@@ -277,7 +277,10 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
             if (!interrupted) tracer.tracees.processOf(thread).failed_opens += 1;
         } else try opens.after(tracer, thread, @truncate(result)),
         .record => try finishCall(tracer, thread, result),
-        .guard => try lookForEscaped(tracer, thread, result),
+        .guard => if (guards.setsOwner(call, &syscalls.rows[call.row]))
+            try guards.checkOwner(tracer, thread, result)
+        else
+            try lookForEscaped(tracer, thread, result),
         .closing => unreachable, // returned above
     }
 }
@@ -337,6 +340,7 @@ fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) 
         },
         .mounts => if (result >= 0) {
             tracer.roots_differ = true;
+            tracer.mounted = true;
             tracer.descriptors.forgetFileSystems();
         },
         .clone, .clone3 => {

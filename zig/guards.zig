@@ -5,9 +5,10 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const decode = @import("decode.zig");
-const descriptors_mod = @import("descriptors.zig");
+const group_signals = @import("group_signals.zig");
 const inject = @import("inject.zig");
 const opens = @import("opens.zig");
+const own_files = @import("own_files.zig");
 const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const records = @import("records.zig");
@@ -32,10 +33,13 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
     }
     if (call.row == Call.no_row) return;
     const row = &syscalls.rows[call.row];
-    if (row.reaches) |reach| if (isAimedAtUs(tracer, thread, reach)) {
-        tracer.gap(thread, .attack_refused, call.number, row.name);
-        return deny(tracer, thread, errno.perm);
-    };
+    if (row.reaches) |reach| {
+        if (group_signals.targetOf(tracer, thread, reach)) |target| return sendToGroup(tracer, thread, reach, target);
+        if (isAimedAtUs(tracer, thread, reach)) {
+            tracer.gap(thread, .attack_refused, call.number, row.name);
+            return deny(tracer, thread, errno.perm);
+        }
+    }
     if (row.event == .open) try guardPath(tracer, thread, row);
     switch (row.special) {
         .clone => if (call.arguments[0] & linux.CLONE.UNTRACED != 0) {
@@ -53,7 +57,11 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         },
         .userfaultfd => try restrictFaults(tracer, thread, 0),
         .ioctl, .fcntl => if (setsOwner(call, row)) {
-            if (!try isOwnedByUs(tracer, thread)) return;
+            if (!try isOwnedByUs(tracer, thread)) {
+                // Where it is in memory another thread may still change it.
+                if (@as(u32, @truncate(call.arguments[1])) != syscalls.owner.f_setown) call.at_exit = .guard;
+                return;
+            }
             tracer.gap(thread, .attack_refused, call.number, row.name);
             try deny(tracer, thread, errno.perm);
         } else if (@as(u32, @truncate(call.arguments[1])) == syscalls.userfaultfd_new) {
@@ -75,14 +83,28 @@ fn restrictFaults(tracer: *Tracer, thread: *Thread, index: usize) Error!void {
     try ptrace.setArgument(thread.tid, call.abi == .i386, index, call.arguments[index] | user_mode_only);
 }
 
+fn sendToGroup(tracer: *Tracer, thread: *Thread, reach: syscalls.Reach, target: group_signals.Target) Error!void {
+    const call = &thread.call;
+    const signal: u32 = @truncate(call.arguments[reach.signal]);
+    tracer.gap(thread, .group_signal_kept, signal, syscalls.rows[call.row].name);
+    const result = group_signals.send(tracer, thread, target, signal);
+    const own = tracer.tracees.processOf(thread).pid;
+    const is_for_itself = group_signals.includesCaller(tracer, thread, target);
+    try deny(tracer, thread, result);
+    if (is_for_itself) sys.kill(own, @fromBackingInt(signal)) catch {};
+}
+
 fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {
     const arguments = &thread.call.arguments;
     if (reach.signal != syscalls.Argument.none and @as(u32, @truncate(arguments[reach.signal])) == 0) return false;
     const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
-    return tracer.isOurs(thread, switch (reach.by) {
-        .number => word,
-        .pidfd => status_file.processOfPidfd(thread.tid, word),
-    });
+    return switch (reach.by) {
+        .number => tracer.isOurs(thread, word),
+        .pidfd => switch (status_file.processOfPidfd(thread.tid, word)) {
+            0 => own_files.isOurDirectory(tracer, thread, word),
+            else => |process| tracer.isOurs(thread, process),
+        },
+    };
 }
 
 /// Whether the call says who gets a descriptor's signals. Of no interest to a record.
@@ -95,6 +117,8 @@ pub fn setsOwner(call: *const Call, row: *const Row) bool {
         else => false,
     };
 }
+
+const f_owner_pgrp = 2;
 
 /// It is as good as kill: F_SETSIG chooses the signal, and writing to the descriptor's other end sends it.
 fn isOwnedByUs(tracer: *Tracer, thread: *const Thread) sys.Error!bool {
@@ -110,8 +134,26 @@ fn isOwnedByUs(tracer: *Tracer, thread: *const Thread) sys.Error!bool {
         else => return false,
     };
     if (got < in_memory.len) return false;
-    const f_owner_pgrp = 2;
     return isOursOrGroup(tracer, thread, if (words[0] == f_owner_pgrp) 0 -| words[1] else words[1]);
+}
+
+/// After such a call: who gets the signals now, by our own numbers. If it is us, nobody does.
+pub fn checkOwner(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
+    if (result < 0) return;
+    const call = &thread.call;
+    const number: i32 = @bitCast(@as(u32, @truncate(call.arguments[0])));
+    const taken = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch |e| {
+        return if (e == error.TraceeGone) e else tracer.gap(thread, .unreadable_descriptor, @intCast(@max(0, number)), "");
+    };
+    defer taken.close();
+    const f_getown_ex = 16;
+    var owner: [2]i32 = .{ 0, 0 };
+    _ = sys.fcntl(taken.descriptor, f_getown_ex, @intFromPtr(&owner)) catch
+        return tracer.gap(thread, .unreadable_descriptor, @intCast(@max(0, number)), "");
+    const is_ours = if (owner[0] == f_owner_pgrp) group_signals.hasUs(tracer, owner[1]) else own_files.isOurNumber(tracer, owner[1]);
+    if (!is_ours) return;
+    _ = sys.fcntl(taken.descriptor, syscalls.owner.f_setown, 0) catch {};
+    tracer.gap(thread, .attack_refused, call.number, syscalls.rows[call.row].name);
 }
 
 /// `number`: of a process, or minus that of a group.
@@ -134,72 +176,11 @@ fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
     tracer.tracees.releaseBuffer(call);
 }
 
-/// Files of the tracer and the front end below /proc: their memory, say. Only root can open them.
-pub fn isPrivateOfOurs(tracer: *Tracer, thread: *const Thread, path: []const u8, flags: u64) bool {
-    const entry = status_file.entryOf(path) orelse return false;
-    return (opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process);
-}
-
-/// The same of what was opened, wherever proc is mounted.
-pub fn isPrivateFile(tracer: *Tracer, thread: *const Thread, file: *const abi.FileIdentity, path: []const u8, flags: u64) bool {
-    if (file.file_system != proc_magic) return false;
-    return isPrivateOfOurs(tracer, thread, path, flags) or isBelowOurs(tracer, thread, file, path, flags);
-}
-
-const proc_magic = 0x9fa0;
-
-fn isBelowOurs(tracer: *Tracer, thread: *const Thread, file: *const abi.FileIdentity, path: []const u8, flags: u64) bool {
-    if (std.mem.startsWith(u8, path, "/proc/")) return false; // told by its text already
-    var at: usize = 0;
-    while (status_file.entryBelow(path, &at)) |entry| {
-        if ((opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process)) return true;
-    }
-    return isBoundOfOurs(tracer, file);
-}
-
-/// A part of our own /proc that is mounted elsewhere has no number in its path, but the same inode.
-fn isBoundOfOurs(tracer: *Tracer, file: *const abi.FileIdentity) bool {
-    for ([_]i32{ tracer.session.tracer_pid, tracer.session.front_pid }) |process| {
-        for (status_file.private_names ++ [_][]const u8{""}) |name| {
-            var path: [64]u8 = undefined;
-            var stat: linux.Statx = undefined;
-            if (sys.statx(linux.AT.FDCWD, sys.procPath(&path, process, name), linux.AT.SYMLINK_NOFOLLOW, &stat) != .SUCCESS) continue;
-            const own = descriptors_mod.identityOf(&stat);
-            if (own.inode == file.inode and own.device == file.device) return true;
-        }
-    }
-    return false;
-}
-
-/// Whether a path goes through one of the links that a proc has, by which a file is reached that does not show it.
-fn goesThroughOurs(tracer: *Tracer, thread: *Thread, path: []const u8) bool {
-    const row = &syscalls.rows[thread.call.row];
-    const place = calls.placeOf(tracer, thread, opens.directoryOf(row));
-    var parts = std.mem.tokenizeScalar(u8, path, '/');
-    while (parts.next()) |part| {
-        const is_number = parts.peek() == null and std.ascii.isDigit(part[0]);
-        if (!is_number and !status_file.isPrivate(part)) continue;
-        const start = @intFromPtr(part.ptr) - @intFromPtr(path.ptr);
-        if (std.mem.eql(u8, path[0..start], "/")) continue;
-        const descriptor = paths.openInPlace(place, if (start == 0) "." else path[0..start], .{ .PATH = true, .CLOEXEC = true }) orelse return false;
-        defer sys.close(descriptor);
-        const file = tracer.descriptors.identify(descriptor) catch continue;
-        if (file.file_system != proc_magic) continue;
-        var buffer: [2 * paths.max + 1]u8 = undefined;
-        const link = tracer.descriptors.linkOf(descriptor, &file, buffer[0..paths.max]) catch continue;
-        var length = sys.append(&buffer, link.path.len, "/");
-        length = sys.append(&buffer, length, part);
-        if (isPrivateOfOurs(tracer, thread, buffer[0..length], 0) or isBelowOurs(tracer, thread, &file, buffer[0..length], 0)) return true;
-    }
-    return false;
-}
-
-/// Before the call for those who could succeed: a link below fd/ leads to a file that shows no more where it was found.
 fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
     var buffer: [paths.max]u8 = undefined;
     const path = try opens.argumentOf(tracer, thread, row, &buffer);
-    if (!isPrivateOfOurs(tracer, thread, path, opens.flagsOf(&thread.call, row)) and !goesThroughOurs(tracer, thread, path)) return;
+    if (!own_files.isAimedAt(tracer, thread, path, opens.flagsOf(&thread.call, row))) return;
     tracer.gap(thread, .attack_refused, thread.call.number, path);
     const kept = tracer.tracees.takeBuffer(&thread.call) orelse return calls.limit(tracer, thread, "calls at once");
     var items: decode.Items = .{ .buffer = kept };
@@ -209,10 +190,11 @@ fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     return deny(tracer, thread, errno.perm);
 }
 
-/// By another way than its path (a directory descriptor, a path that changed meanwhile): which file it is shows only now.
+/// By a way that its path did not show (a symbolic link, a path that changed meanwhile): which file it is shows only now. Until it is
+/// closed again other threads have it too, so that nobody can vouch for us any more.
 pub fn takeBack(tracer: *Tracer, thread: *Thread, number: i32, path: []const u8) Error!void {
     const call = &thread.call;
-    tracer.gap(thread, .attack_refused, call.number, path);
+    tracer.gap(thread, .own_file_opened, call.number, path);
     var items: decode.Items = .{ .buffer = &tracer.scratch.items };
     items.add(.path, syscalls.rows[call.row].open.path, &.{path}, 0);
     call.flags |= records.bit(.denied);

@@ -33,9 +33,9 @@ pub fn reportLoader(tracer: *Tracer, leader: *Thread, executable: *const Executa
         .failed => return, // it is closed to us, which is a gap already, or gone
     };
     defer sys.close(maps);
-    var lines: mappings.Lines = .{ .maps = maps };
+    var all: mappings.Mappings = .of(maps);
     var reported: u64 = 0;
-    while (lines.next() catch return tracer.gap(leader, .program_unknown, 0, executable.path)) |mapping| {
+    while (all.next() catch return tracer.gap(leader, .program_unknown, 0, executable.path)) |mapping| {
         const file = mapping.file orelse continue;
         if (file.inode == reported or executable.is(&mapping, file)) continue;
         reported = file.inode;

@@ -2,6 +2,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const sys = @import("sys.zig");
+const Lines = @import("lines.zig").Lines;
 
 pub const File = struct { major: u32, minor: u32, inode: u64 };
 
@@ -53,8 +54,8 @@ fn query(maps: i32, address: u64) sys.Error!?File {
 }
 
 fn search(maps: i32, address: u64) ?File {
-    var lines: Lines = .{ .maps = maps };
-    while (lines.next() catch return null) |mapping| {
+    var all: Mappings = .of(maps);
+    while (all.next() catch return null) |mapping| {
         if (address < mapping.start) return null;
         if (address < mapping.end) return mapping.file;
     }
@@ -70,29 +71,16 @@ pub const Mapping = struct {
 };
 
 /// All mappings in their order. What `next` returns is valid until it is called again.
-pub const Lines = struct {
-    maps: i32,
-    buffer: [8192]u8 = undefined,
-    at: usize = 0,
-    end: usize = 0,
-    total: usize = 0,
+pub const Mappings = struct {
+    lines: Lines,
 
-    pub fn next(lines: *Lines) error{TooLong}!?Mapping {
-        while (true) {
-            const text = lines.buffer[lines.at..lines.end];
-            if (std.mem.findScalar(u8, text, '\n')) |length| {
-                lines.at += length + 1;
-                return parse(text[0..length]) orelse continue;
-            }
-            std.mem.copyForwards(u8, lines.buffer[0..text.len], text);
-            lines.at = 0;
-            lines.end = text.len;
-            if (text.len == lines.buffer.len or lines.total >= text_max) return error.TooLong;
-            const got = sys.read(lines.maps, lines.buffer[text.len..]) catch return error.TooLong;
-            if (got == 0) return null;
-            lines.end += got;
-            lines.total += got;
-        }
+    pub fn of(maps: i32) Mappings {
+        return .{ .lines = .{ .descriptor = maps, .max = text_max } };
+    }
+
+    pub fn next(all: *Mappings) error{TooLong}!?Mapping {
+        while (try all.lines.next()) |line| if (parse(line)) |mapping| return mapping;
+        return null;
     }
 };
 
@@ -155,11 +143,11 @@ test "lines" {
     var path: [64]u8 = undefined;
     const maps = sys.openReadOnly(sys.procPath(&path, linux.gettid(), "maps")).descriptor;
     defer sys.close(maps);
-    var lines: Lines = .{ .maps = maps };
+    var all: Mappings = .of(maps);
     var exe: [4096]u8 = undefined;
     const name = try sys.readLink(linux.AT.FDCWD, "/proc/self/exe", &exe);
     var found = false;
-    while (try lines.next()) |mapping| {
+    while (try all.next()) |mapping| {
         if (std.mem.eql(u8, mapping.name, name)) found = true;
     }
     try testing.expect(found);

@@ -6,6 +6,8 @@ const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
 const guards = @import("guards.zig");
+const kernel_programs = @import("kernel_programs.zig");
+const own_files = @import("own_files.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
 const sys = @import("sys.zig");
@@ -60,6 +62,7 @@ pub fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) 
     if (given.bytes.len == 0) return;
     const descriptor = paths.openInPlace(calls.placeOf(tracer, thread, directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
     defer sys.close(descriptor);
+    if (tracer.privileged) call.aims_at_us = own_files.isPrivateDescriptor(tracer, thread, descriptor, "", true);
     const file = tracer.descriptors.identify(descriptor) catch return;
     if (!descriptors_mod.isRegular(file.mode)) return;
     call.size_before = file.size;
@@ -112,7 +115,15 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         break :blk .{ .path = paths.resolve(&tracer.descriptors, calls.placeOf(tracer, thread, directoryOf(row)), argument, .name, &link_buffer).path };
     };
     if (link.deleted) flags |= records.bit(.deleted);
-    if (guards.isPrivateFile(tracer, thread, &fixed.file, link.path, fixed.flags)) return guards.takeBack(tracer, thread, number, link.path);
+    const opened: own_files.Opened = .{
+        .descriptor = taken.descriptor,
+        .file = &fixed.file,
+        .text = link.path,
+        .for_writing = isForWriting(fixed.flags),
+    };
+    // For others the kernel keeps them closed: we are not dumpable.
+    if (tracer.privileged and own_files.isPrivate(tracer, thread, opened)) return guards.takeBack(tracer, thread, number, link.path);
+    if (opened.for_writing) kernel_programs.report(tracer, thread, taken.descriptor, &fixed.file, link.path);
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else

@@ -16,6 +16,11 @@ const Session = @import("session.zig").Session;
 
 const handled = [_]linux.SIG{ .HUP, .INT, .QUIT, .TERM, .USR1, .USR2, .CONT, .WINCH };
 
+pub fn isHandled(signal: u32) bool {
+    for (handled) |one| if (@backingInt(one) == signal) return true;
+    return false;
+}
+
 const Role = enum { interrupt, pass_on, window };
 
 fn roleOf(signal: linux.SIG) Role {

@@ -19,8 +19,13 @@ pub const Status = struct {
 
 pub fn read(pid: i32) sys.Error!Status {
     var path: [64]u8 = undefined;
+    return readPath(sys.procPath(&path, pid, "status"));
+}
+
+/// Of some proc.
+pub fn readPath(path: [*:0]const u8) sys.Error!Status {
     var text: [8192]u8 = undefined;
-    return parse(try readFile(sys.procPath(&path, pid, "status"), &text));
+    return parse(try readFile(path, &text));
 }
 
 /// No such process, or only its body.

@@ -119,6 +119,15 @@ pub const Reach = struct {
     by: enum { number, pidfd } = .number,
     /// Argument with the signal: 0 only asks whether the process is there.
     signal: u8 = Argument.none,
+    groups: Groups = .none,
+
+    /// How it can mean a group of processes.
+    pub const Groups = union(enum) {
+        none,
+        /// kill(2)
+        zero_or_below,
+        by_flag: Condition.Bits,
+    };
 };
 
 /// Where open's flags are.
@@ -286,10 +295,15 @@ pub const rows = [_]Row{
     .{ .name = "pidfd_getfd", .special = .take, .reaches = .{ .argument = 0, .by = .pidfd }, .arguments = &.{made} },
 
     // Signals are seen where they arrive; here only for the sake of those who must not get any.
-    .{ .name = "kill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
+    .{ .name = "kill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1, .groups = .zero_or_below } },
     .{ .name = "tkill", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
     .{ .name = "rt_sigqueueinfo", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .signal = 1 } },
-    .{ .name = "pidfd_send_signal", .event = .guard, .stops = .entry, .reaches = .{ .argument = 0, .by = .pidfd, .signal = 1 } },
+    .{
+        .name = "pidfd_send_signal",
+        .event = .guard,
+        .stops = .entry,
+        .reaches = .{ .argument = 0, .by = .pidfd, .signal = 1, .groups = .{ .by_flag = .{ .argument = 3, .mask = 4 } } }, // PIDFD_SIGNAL_PROCESS_GROUP
+    },
     // A runtime wakes its own threads by these, often.
     .{ .name = "tgkill", .event = .guard, .stops = .entry, .when = at_protected, .reaches = .{ .argument = 0, .signal = 2 } },
     .{ .name = "rt_tgsigqueueinfo", .event = .guard, .stops = .entry, .when = at_protected, .reaches = .{ .argument = 0, .signal = 2 } },

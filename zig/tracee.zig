@@ -84,6 +84,8 @@ pub const Call = struct {
     items: u16 = 0,
     /// bits of abi.Flag
     flags: u16 = 0,
+    /// It would open a file of the tracer or the front end for writing.
+    aims_at_us: bool = false,
     /// open_how of openat2.
     how_flags: u64 = 0,
     how_mode: u64 = 0,

@@ -18,6 +18,7 @@ const descriptors_mod = @import("descriptors.zig");
 const families = @import("families.zig");
 const images = @import("images.zig");
 const NameChanges = @import("name_changes.zig").NameChanges;
+const own_files = @import("own_files.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
 const stop_mod = @import("stop.zig");
@@ -102,6 +103,9 @@ pub const Tracer = struct {
     front_stopped: bool = false,
     /// Some process may see other files under a path than we do.
     roots_differ: bool = false,
+    /// Somebody has mounted something: a file of proc may have any path.
+    mounted: bool = false,
+    own_files: own_files.OwnFiles,
     /// A filter of the build's own was installed somewhere.
     filters_seen: bool = false,
     /// When those that outlive the command are killed.
@@ -136,12 +140,14 @@ pub const Tracer = struct {
         session.setFeature(.get_syscall_info);
         const privileged = ptrace.ownCapabilities() >> ptrace.cap_sys_ptrace & 1 != 0;
         if (privileged) session.setFeature(.privileged);
+        var descriptors: descriptors_mod.Descriptors = try .init(session, pidfd_getfd);
         return .{
             .session = session,
+            .own_files = .init(session, &descriptors),
             .records = .{ .writer = session.writer(0) },
             .tracees = try .init(),
             .memory = memory,
-            .descriptors = try .init(session, pidfd_getfd),
+            .descriptors = descriptors,
             .watch = try .init(),
             .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
             .privileged = privileged,

@@ -1,6 +1,7 @@
 // Observer of what could not be seen. Collects gaps of the tracer and of the other observers, and gives the verdict.
 import type { Event, GapEvent } from "../native/events.ts";
 import { type GapName, gapOfTracer, gapTable } from "./gaps.ts";
+import { signalName } from "./names.ts";
 import type { Completeness, Gap, Verdict } from "./observation.ts";
 
 interface Found {
@@ -91,9 +92,14 @@ function exampleOf(event: GapEvent): string {
     case "tracee_gone":
     case "unknown_syscall":
     case "attack_refused":
+    case "own_file_opened":
       return event.text === "" ? `system call ${event.value}` : event.text;
     case "outside_reached":
       return `${event.text} (process ${event.value})`;
+    case "group_signal_kept":
+      return `${event.text} of ${signalName(Number(event.value))}`;
+    case "kernel_delegated":
+      return `the kernel, by ${event.text}`;
     case "unreadable_descriptor":
       return `descriptor ${BigInt.asIntN(32, event.value)}`;
     case "privilege_not_gained":

@@ -35,11 +35,19 @@ export const gapTable = {
   },
   "x32-refused": { severity: "note", sentence: "an x32 system call was refused (ENOSYS)" },
   "dumpable-kept": { severity: "note", sentence: "PR_SET_DUMPABLE 0 was answered without being done" },
+  "own-file-opened": {
+    severity: "gap",
+    sentence: "a process had a file of the tracer open (its memory, say) until it was closed again, and may have used it",
+  },
   "attack-refused": { severity: "note", sentence: "a process reached for the tracer and was refused" },
   "program-unknown": {
     severity: "gap",
     sentence:
       "the file of a program, or of its interpreter, may have been exchanged while it was executed: which one ran is not known",
+  },
+  "group-signal-kept": {
+    severity: "note",
+    sentence: "a signal that would have ended or stopped the tracer too was sent to the processes of the build alone",
   },
   limit: { severity: "gap", sentence: "a limit was hit" },
   truncated: { severity: "gap", sentence: "arguments or environment of a program were longer than the limit and were cut" },
@@ -119,4 +127,7 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   userfault_restricted: "userfault-restricted",
   outside_reached: "outside-reached",
   program_unknown: "program-unknown",
+  own_file_opened: "own-file-opened",
+  kernel_delegated: "delegated",
+  group_signal_kept: "group-signal-kept",
 };

@@ -11,6 +11,7 @@ pub fn main() void {
     const front_end = lineage.frontEnd();
     // Signals come last: if one gets through there is nobody left to see it.
     for ([_]i32{ tracer, front_end }) |victim| {
+        links(victim);
         files(victim);
         memory(victim);
         descriptors(victim);
@@ -37,6 +38,17 @@ fn files(victim: i32) void {
     }
     var path: [64]u8 = undefined;
     say("mem, to write", victim, t.call(.openat, .{ t.at_cwd, t.format(&path, "/proc/{d}/mem", .{victim}).ptr, t.O.rdwr, 0 }));
+}
+
+/// By a name that says nothing. Before anything is mounted, since then every open is looked at more closely.
+fn links(victim: i32) void {
+    var path: [64]u8 = undefined;
+    for ([_][]const u8{ "mem", "environ" }) |name| {
+        _ = t.call(.unlink, .{"link"});
+        _ = t.must(.symlink, .{ t.format(&path, "/proc/{d}/{s}", .{ victim, name }).ptr, "link" });
+        tryOpen("symbolic link", victim, "link");
+        say("symbolic link, to write", victim, t.call(.openat, .{ t.at_cwd, "link", t.O.rdwr, 0 }));
+    }
 }
 
 fn memory(victim: i32) void {
@@ -82,7 +94,60 @@ fn mounts(victim: i32) void {
         tryOpen("part of proc mounted again", victim, t.format(&path, "part/{s}", .{name}));
     }
     var path: [64]u8 = undefined;
+    single(victim);
+    detached(victim);
+    elsewhere(victim);
     if (t.call(.chdir, .{t.format(&path, "again/{d}/fd", .{victim}).ptr}) >= 0) tryOpen("from within", victim, "0");
+    t.exit(0);
+}
+
+/// One file of a proc, mounted alone; of the second proc, which is then gone.
+fn single(victim: i32) void {
+    const bind = 1 << 12;
+    var path: [64]u8 = undefined;
+    for ([_][*:0]const u8{ "one", "two", "three" }) |name| t.close(t.open(name, t.O.wronly | t.O.creat, 0o600));
+    _ = t.must(.mkdir, .{ "tasks", 0o700 });
+    _ = t.must(.mkdir, .{ "third", 0o700 });
+    _ = t.must(.mount, .{ "proc", "third", "proc", 0, null });
+    _ = t.must(.mount, .{ t.format(&path, "/proc/{d}/mem", .{victim}).ptr, "one", null, bind, null });
+    _ = t.must(.mount, .{ t.format(&path, "third/{d}/mem", .{victim}).ptr, "two", null, bind, null });
+    _ = t.must(.mount, .{ t.format(&path, "third/{d}/task/{d}/environ", .{ victim, victim }).ptr, "three", null, bind, null });
+    _ = t.must(.mount, .{ t.format(&path, "third/{d}/task", .{victim}).ptr, "tasks", null, bind, null });
+    _ = t.must(.umount2, .{ "third", 2 });
+    for ([_][:0]const u8{ "one", "two", "three" }) |name| tryOpen("a file of proc alone", victim, name);
+    say("a file of proc alone, to write", victim, t.call(.openat, .{ t.at_cwd, "two", t.O.rdwr, 0 }));
+    tryOpen("its threads alone", victim, t.format(&path, "tasks/{d}/mem", .{victim}));
+    // What is not private is not ours to keep.
+    t.close(t.open(t.format(&path, "tasks/{d}/stat", .{victim}).ptr, t.O.rdonly, 0));
+    for ([_][*:0]const u8{ "one", "two", "three", "tasks" }) |name| _ = t.must(.umount2, .{ name, 2 });
+    for ([_][*:0]const u8{ "tasks", "third" }) |name| _ = t.must(.rmdir, .{name});
+}
+
+/// On a mount that is nowhere.
+fn detached(victim: i32) void {
+    const clone_tree = 1; // OPEN_TREE_CLONE
+    var path: [64]u8 = undefined;
+    for ([_][]const u8{ "/mem", "/environ", "" }) |name| {
+        const tree = t.call(.open_tree, .{ t.at_cwd, t.format(&path, "/proc/{d}{s}", .{ victim, name }).ptr, clone_tree });
+        if (tree < 0) return;
+        const part = if (name.len == 0) "/mem" else "";
+        tryOpen("a detached mount", victim, t.format(&path, "/proc/self/fd/{d}{s}", .{ tree, part }));
+        if (name.len == 0) say("a detached mount, from there", victim, t.call(.openat, .{ tree, "mem", t.O.rdonly, 0 }));
+        t.close(@intCast(tree));
+    }
+}
+
+/// In a pid namespace of its own, by the proc of the first.
+fn elsewhere(victim: i32) void {
+    if (t.call(.unshare, .{t.linux.CLONE.NEWPID}) < 0) return;
+    const child = t.fork();
+    if (child != 0) {
+        _ = t.reap(child);
+        return;
+    }
+    var path: [64]u8 = undefined;
+    for ([_][]const u8{ "mem", "environ" }) |name| tryOpen("another pid namespace", victim, t.format(&path, "/proc/{d}/{s}", .{ victim, name }));
+    say("another pid namespace, to write", victim, t.call(.openat, .{ t.at_cwd, t.format(&path, "/proc/{d}/mem", .{victim}).ptr, t.O.rdwr, 0 }));
     t.exit(0);
 }
 
@@ -110,12 +175,47 @@ fn owners(victim: i32) void {
         const owner: [2]i32 = .{ kind, if (victim < 0) -victim else victim };
         say("F_SETOWN_EX", victim, t.call(.fcntl, .{ pair[0], setown_ex, &owner }));
     }
+    if (victim > 0) changedOwner(victim, pair[0]);
     for (pair) |end| t.close(@intCast(end));
+}
+
+var owner_word: u64 align(8) = 0;
+var flipping: bool = true;
+
+/// Another thread changes the number after it was looked at.
+fn changedOwner(victim: i32, descriptor: i32) void {
+    @atomicStore(bool, &flipping, true, .release);
+    var flipper: t.Thread = .{};
+    flipper.start(flip, @intCast(victim));
+    var won: isize = -1;
+    for (0..2000) |_| {
+        if (t.call(.fcntl, .{ descriptor, 15, &owner_word }) < 0) continue;
+        var now: [2]i32 = .{ 0, 0 };
+        _ = t.must(.fcntl, .{ descriptor, 16, &now });
+        if (now[1] == victim) won = 0;
+    }
+    @atomicStore(bool, &flipping, false, .release);
+    flipper.join();
+    say("F_SETOWN_EX, changed meanwhile", victim, won);
+}
+
+/// struct f_owner_ex as one word: a process, and its number.
+fn flip(victim: usize) callconv(.c) u8 {
+    const own: u64 = @intCast(t.pid());
+    while (@atomicLoad(bool, &flipping, .acquire)) {
+        @atomicStore(u64, &owner_word, 1 | own << 32, .monotonic);
+        @atomicStore(u64, &owner_word, 1 | @as(u64, victim) << 32, .monotonic);
+    }
+    return 0;
 }
 
 fn signals(victim: i32) void {
     const handle = t.call(.pidfd_open, .{ victim, 0 });
+    var path: [64]u8 = undefined;
+    // The kernel takes a process's directory for its pidfd.
+    const directory = t.open(t.format(&path, "/proc/{d}", .{victim}).ptr, t.O.rdonly | t.O.directory, 0);
     for ([_]u32{ 19, 9 }) |signal| {
+        say("pidfd_send_signal to a directory", victim, t.call(.pidfd_send_signal, .{ directory, signal, null, 0 }));
         if (handle >= 0) say("pidfd_send_signal", victim, t.call(.pidfd_send_signal, .{ handle, signal, null, 0 }));
         say("tgkill", victim, t.call(.tgkill, .{ victim, victim, signal }));
         say("kill", victim, t.call(.kill, .{ victim, signal }));
