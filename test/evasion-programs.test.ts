@@ -83,7 +83,10 @@ for (const user of users) {
         const { wrong, right, unknown } = pairs(record);
         expect(wrong).toEqual([]);
         expect(right + unknown).toBe(150);
-        if (unknown > 0) expect(gaps(record)).toEqual(["program-unknown"]);
+        // A rename moves ctime, which can also look like a change of the content.
+        const allowed = ["changed-while-read", "program-unknown"];
+        expect(gaps(record).filter(kind => !allowed.includes(kind))).toEqual([]);
+        if (unknown > 0) expect(gaps(record)).not.toEqual([]);
         if (mode === "quiet") expect([unknown, gaps(record)]).toEqual([0, []]);
       });
     }

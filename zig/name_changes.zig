@@ -16,12 +16,16 @@ const syscalls = @import("syscalls.zig");
 const assert = std.debug.assert;
 
 /// Changes that are remembered. Where more have begun during one exec, any name may have changed.
-pub const changes_max = 256;
+pub const changes_max = 8192;
 /// Symbolic links of one path (MAXSYMLINKS).
 const links_max = 40;
 
 /// Of an exec, and its place among the changes.
-pub const Mark = struct { clock: u64 };
+pub const Mark = struct {
+    clock: u64 = 0,
+    begun: u64 = 0,
+    under_way: u32 = 0,
+};
 
 /// Of a call that is under way; see `Call.name_change`.
 pub const none = 0;
@@ -30,10 +34,11 @@ pub const NameChanges = struct {
     /// Counts begins and ends.
     clock: u64 = 0,
     begun: u64 = 0,
+    under_way: u32 = 0,
     /// Under way for so long that others have taken their places, and when the last of them ended.
     forgotten: u32 = 0,
     forgotten_ended: u64 = 0,
-    changes: [changes_max]Change = @splat(.{}),
+    changes: *[changes_max]Change,
 
     const Change = struct {
         /// Number of the change, starting at 1; 0: none.
@@ -44,6 +49,14 @@ pub const NameChanges = struct {
         ended: u64 = 0,
         failed: bool = false,
     };
+
+    pub fn init() sys.Error!NameChanges {
+        return .{ .changes = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf([changes_max]Change)))) };
+    }
+
+    pub fn deinit(all: *NameChanges) void {
+        sys.unmap(@ptrCast(@alignCast(all.changes)), @sizeOf([changes_max]Change));
+    }
 
     /// Before a call that the table gives `names`; `items` are those read before it. Returns the change's number, for `end`.
     pub fn beginCall(all: *NameChanges, row: *const syscalls.Row, items: []const u8) u64 {
@@ -56,6 +69,7 @@ pub const NameChanges = struct {
     fn begin(all: *NameChanges, one: []const u8, other: []const u8) u64 {
         all.clock += 1;
         all.begun += 1;
+        all.under_way += 1;
         const change = &all.changes[all.begun % changes_max];
         if (change.number != 0 and change.ended == 0) all.forgotten += 1;
         change.* = .{ .number = all.begun, .names = .{ hashOf(lastOf(one)), hashOf(lastOf(other)) } };
@@ -64,6 +78,7 @@ pub const NameChanges = struct {
 
     pub fn end(all: *NameChanges, number: u64, failed: bool) void {
         all.clock += 1;
+        all.under_way -|= 1;
         const change = &all.changes[number % changes_max];
         if (change.number != number) {
             assert(all.forgotten > 0);
@@ -76,35 +91,34 @@ pub const NameChanges = struct {
     }
 
     pub fn mark(all: *const NameChanges) Mark {
-        return .{ .clock = all.clock };
+        return .{ .clock = all.clock, .begun = all.begun, .under_way = all.under_way };
     }
 
     /// What may have been done since then.
     pub fn since(all: *const NameChanges, from: Mark) Since {
-        var found: Since = .{ .any = all.forgotten > 0 or all.forgotten_ended > from.clock };
-        for (&all.changes) |*change| {
-            if (change.number == 0 or change.failed or (change.ended != 0 and change.ended <= from.clock)) continue;
-            if (change.names[0] == 0 or change.names[1] == 0) found.any = true;
-            found.names[found.count] = change.names;
-            found.count += 1;
-        }
-        // All of them are of that time, so others may have been forgotten.
-        if (found.count == changes_max) found.any = true;
-        return found;
+        return .{ .all = all, .from = from };
     }
 };
 
 pub const Since = struct {
-    names: [changes_max][2]u64 = undefined,
-    count: usize = 0,
-    /// A change of which the names are not known.
-    any: bool = false,
+    all: *const NameChanges,
+    from: Mark,
+
+    fn isNothing(since: *const Since) bool {
+        return since.from.under_way == 0 and since.from.begun == since.all.begun;
+    }
+
+    /// Of any name: too many to be remembered.
+    fn isAny(since: *const Since) bool {
+        const all = since.all;
+        return all.forgotten > 0 or all.forgotten_ended > since.from.clock or all.begun - since.from.begun >= changes_max;
+    }
 
     /// Whether one of the names that the kernel walks over for `path` may have been given to another file: those of its
     /// symbolic links are looked at too. Also true where that cannot be found out.
     pub fn touches(since: *const Since, place: paths.Place, path: []const u8) bool {
-        if (since.any) return true;
-        if (since.count == 0) return false;
+        if (since.isNothing()) return false;
+        if (since.isAny()) return true;
         var buffers: [2][2 * paths.max]u8 = undefined;
         var current: usize = 0;
         var length = sys.append(&buffers[0], 0, path[0..@min(path.len, paths.max)]);
@@ -131,8 +145,16 @@ pub const Since = struct {
     }
 
     fn has(since: *const Since, part: []const u8) bool {
+        const all = since.all;
         const hash = hashOf(part);
-        for (since.names[0..since.count]) |names| if (names[0] == hash or names[1] == hash) return true;
+        // Those that began before the mark count only if some were under way then.
+        const oldest = if (since.from.under_way > 0) all.begun -| (changes_max - 1) else since.from.begun + 1;
+        var number = @max(1, oldest);
+        while (number <= all.begun) : (number += 1) {
+            const change = &all.changes[number % changes_max];
+            if (change.failed or (change.ended != 0 and change.ended <= since.from.clock)) continue;
+            for (change.names) |name| if (name == hash or name == 0) return true;
+        }
         return false;
     }
 };
@@ -187,7 +209,8 @@ test "what counts is what may have been done since the mark" {
     };
     for (rows, 0..) |row, i| {
         errdefer std.debug.print("row {d}\n", .{i});
-        var all: NameChanges = .{};
+        var all: NameChanges = try .init();
+        defer all.deinit();
         var number: u64 = 0;
         if (row.before != .nothing) number = all.begin("/tmp/one", row.name);
         if (row.before == .ended) all.end(number, false);
@@ -214,12 +237,14 @@ test "names of symbolic links count, and more changes than are remembered are an
     };
     for ([_][]const u8{ "flip", "alias", "real", "deep", "elsewhere" }) |name| {
         errdefer std.debug.print("{s}\n", .{name});
-        var all: NameChanges = .{};
+        var all: NameChanges = try .init();
+        defer all.deinit();
         const from = all.mark();
         all.end(all.begin("x", name), false);
         try testing.expectEqual(!std.mem.eql(u8, name, "elsewhere"), all.since(from).touches(ownPlace(), top ++ "/alias/script"));
     }
-    var all: NameChanges = .{};
+    var all: NameChanges = try .init();
+    defer all.deinit();
     const from = all.mark();
     for (0..changes_max) |_| all.end(all.begin("x", "y"), false);
     try testing.expect(all.since(from).touches(ownPlace(), "/tmp/script"));

@@ -77,7 +77,7 @@ pub const Call = struct {
     /// Of an exec: how long the directory's path behind it is.
     directory_length: u32 = 0,
     /// Of an exec: the state of names at its entry, and whether the file that it names was found then.
-    names_mark: name_changes.Mark = .{ .clock = 0 },
+    names_mark: name_changes.Mark = .{},
     file_known: bool = false,
     /// Of a call that changes names: its number there.
     name_change: u64 = name_changes.none,

@@ -91,7 +91,7 @@ pub const Tracer = struct {
     memory: Memory,
     descriptors: descriptors_mod.Descriptors,
     watch: Watch,
-    names: NameChanges = .{},
+    names: NameChanges,
     scratch: *Scratch,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
@@ -149,6 +149,7 @@ pub const Tracer = struct {
             .memory = memory,
             .descriptors = descriptors,
             .watch = try .init(),
+            .names = try .init(),
             .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
             .privileged = privileged,
             .filter = seccomp.filterFor(.{ @intCast(session.tracer_pid), @intCast(session.front_pid) }),
@@ -159,6 +160,7 @@ pub const Tracer = struct {
         if (tracer.ticking_ms != 0) ptrace.stopTicks();
         tracer.descriptors.deinit();
         tracer.watch.deinit();
+        tracer.names.deinit();
         tracer.tracees.deinit();
         sys.unmap(@ptrCast(@alignCast(tracer.scratch)), @sizeOf(Scratch));
     }
