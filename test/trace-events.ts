@@ -132,7 +132,7 @@ export class Script {
       cwd: "/",
       root: options.root ?? "",
       argv: options.argv ?? [program],
-      environment: (options.environment ?? []).map(variable => Buffer.from(variable)),
+      environment: Buffer.from((options.environment ?? []).map(variable => `${variable}\0`).join("")),
     });
   }
 

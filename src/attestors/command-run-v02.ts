@@ -6,6 +6,7 @@
 // `_meta` comes first and says at which bytes the other sections stand, so that a reader can go to one of them. A number is
 // a place in a table, in order of first use; -1 is absent. What is ours (all behind `stderr`, and in a process behind
 // `exitcode`) is ignored by readers that do not know it. docs/command-run-v02.md has the rules.
+import { hash } from "node:crypto";
 import { JsonEncoded, JsonItems, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
 import { formatTime } from "../time.ts";
 import type { DigestSet, EarlierImage, Observation, ProcessObservation } from "../trace/observation.ts";
@@ -127,6 +128,8 @@ function ranges(meta: JsonObject, sections: JsonObject, known: Readonly<Record<s
 // ---------------------------------------------------------------------------------------------
 // Tables
 
+const keyLengthMax = 512;
+
 /** Numbers in order of first use. `keyOf` decides what is the same. */
 class Table<T> {
   readonly list: T[] = [];
@@ -138,7 +141,9 @@ class Table<T> {
   }
 
   numberOf(item: T): number {
-    const key = this.#keyOf(item);
+    const text = this.#keyOf(item);
+    // A key as long as what it stands for would be kept beside it.
+    const key = text.length > keyLengthMax ? hash("sha256", text, "base64") : text;
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     this.#numbers.set(key, this.list.length);
@@ -167,14 +172,18 @@ class Tables {
   readonly comms = new Table<string>(itself);
   readonly cmdlines = new Table<string>(itself);
   readonly argvs = new Table<string[]>(JSON.stringify);
-  readonly environments = new Table<Map<string, string>>(variables => JSON.stringify([...variables]));
+  readonly environments = new Table<JsonEncoded>(({ pieces }) => Buffer.concat(pieces).toString("latin1"));
 
-  readonly #environments = new Map<Map<string, string>, number>();
+  readonly #environments = new Map<readonly Uint8Array[], number>();
 
-  /** Of one object, which many processes share, it is looked up at once. */
-  environment(variables: Map<string, string>): number {
-    const number = this.#environments.get(variables) ?? this.environments.numberOf(variables);
-    this.#environments.set(variables, number);
+  /** Of one object, which many processes share, it is made once. */
+  environment(environment: readonly Uint8Array[] | undefined, texts: Texts): number | undefined {
+    const known = environment && this.#environments.get(environment);
+    if (environment === undefined || known !== undefined) return known;
+    const recorded = texts.environment(environment);
+    if (recorded === undefined) return undefined;
+    const number = this.environments.numberOf(recorded.json);
+    this.#environments.set(environment, number);
     return number;
   }
 
@@ -247,7 +256,6 @@ function* eachProcess(processes: readonly ProcessObservation[], texts: Texts, ta
 
 function processJson(process: ProcessObservation, texts: Texts, tables: Tables): JsonObject {
   const argv = process.argv?.map(word => texts.recorded(wordOf(word)));
-  const environment = texts.environment(process.environment);
   return omitUndefined({
     processid: process.pid,
     parentpid: process.parentPid,
@@ -265,7 +273,7 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
     exitcode: process.exitCode === 0 ? undefined : process.exitCode,
     exitsignal: process.exitSignal,
     argvId: argv && tables.argvs.numberOf(argv),
-    envId: environment && tables.environment(environment.variables),
+    envId: tables.environment(process.environment, texts),
     cwdId: process.cwd === undefined ? undefined : tables.path(process.cwd),
     rootId: process.root === undefined ? undefined : tables.path(process.root),
     fileVersions: listJson(sorted(process.fileVersions), ([path, versions]) => ({

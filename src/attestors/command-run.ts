@@ -69,11 +69,10 @@ function* eachProcess(processes: readonly ProcessObservation[], texts: Texts): G
   for (const process of processes) yield processJson(process, texts);
 }
 
-/** Nearly all processes of a build have one of a few environments. */
-const environmentsKept = 100;
+/** Nearly all processes of a build have one of a few environments. Of what they become so many bytes are kept. */
+const environmentBytesKept = 8 << 20;
 
 interface RecordedEnvironment {
-  variables: Map<string, string>;
   json: JsonEncoded;
   /** `K=V K=V` */
   line: JsonEncoded;
@@ -85,6 +84,7 @@ export class Texts {
   readonly #redactPieces: AttestorOptions["redactPieces"];
   readonly #options: AttestorOptions | undefined;
   readonly #environments = new Map<readonly Uint8Array[], RecordedEnvironment>();
+  #environmentBytes = 0;
   redactions = 0;
 
   constructor(options: AttestorOptions) {
@@ -121,10 +121,13 @@ export class Texts {
     if (!this.#options || !environment || environment.length === 0) return undefined;
     let recorded = this.#environments.get(environment);
     if (!recorded) {
-      if (this.#environments.size >= environmentsKept) this.#environments.clear();
+      if (this.#environmentBytes > environmentBytesKept) this.#environments.clear();
+      if (this.#environments.size === 0) this.#environmentBytes = 0;
       const variables = recordedVariables(environment, this.#options);
       const line = [...variables].map(([name, value]) => `${name}=${value}`).join(" ");
-      recorded = { variables, json: new JsonEncoded(encodeJson(variables)), line: new JsonEncoded(encodeJson(line)) };
+      const [json, text] = [encodeJson(variables), encodeJson(line)];
+      this.#environmentBytes += json.length + text.length;
+      recorded = { json: new JsonEncoded(json), line: new JsonEncoded(text) };
       this.#environments.set(environment, recorded);
     }
     return recorded;

@@ -167,6 +167,7 @@ async function createTrace({ options, signer }: RunPlan, session: Session, befor
     ignoredSyscalls,
     frontEndPid: process.pid,
     keepEnvironments: options.attestations.includes("environment"),
+    repeatsEnvironments: options.predicate === "command-run/v0.1",
     keepThreads: true,
     keyFiles: signer.kind === "file" ? signer.key.files : [],
   });

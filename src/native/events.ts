@@ -78,7 +78,8 @@ export interface ExecEvent extends EventHeader {
   /** "" for "/". */
   root: string;
   argv: string[];
-  environment: Uint8Array[];
+  /** NUL after each variable; none after a last one that was cut. */
+  environment: Uint8Array;
 }
 
 export interface ExitEvent extends EventHeader {
@@ -316,7 +317,7 @@ export class Decoder {
       cwd: parts.text(abi.Exec.cwdLength),
       root: parts.text(abi.Exec.rootLength),
       argv: parts.strings(abi.Exec.argvLength, (_, from, to) => this.#recurring.text(from, to)),
-      environment: parts.strings(abi.Exec.environmentLength, (bytes, from, to) => bytes.slice(from, to)),
+      environment: parts.bytes(abi.Exec.environmentLength),
     };
     parts.end();
     return event;

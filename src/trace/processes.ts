@@ -4,6 +4,16 @@
 // parent as they were at the fork.
 import type { CommandEndEvent, ExecEvent, ExitEvent, FileIdentity, ProcessEvent } from "../native/events.ts";
 import type { Content, Contents, FileRecord } from "./contents.ts";
+import {
+  argumentBytes,
+  argumentBytesMax,
+  Budget,
+  type Environment,
+  Environments,
+  firstArguments,
+  keptBytesMax,
+  noEnvironment,
+} from "./exec-strings.ts";
 import { belowRoot, isPseudo, isRegular } from "./file-types.ts";
 import { exitStatus } from "./names.ts";
 import type { DigestSet, EarlierImage } from "./observation.ts";
@@ -17,7 +27,7 @@ interface Image {
   argv: string[];
   cwd: string;
   root: string;
-  environment: Uint8Array[];
+  environment: Environment;
   speculationVulnerable: boolean;
   time: bigint;
 }
@@ -68,6 +78,8 @@ export interface ProcessesOptions {
   frontEndPid: number;
   keepEnvironments: boolean;
   reportLimit: (process: number, what: string) => void;
+  /** Bytes: of different environments, of arguments, and of both where each process repeats its own. */
+  limits?: { kept?: number; repeated?: number; arguments?: number };
   /** What the kernel runs: for a script the interpreter. */
   executed?: (path: string, file: FileIdentity, content: Content, timeNs: bigint) => void;
 }
@@ -77,14 +89,21 @@ export class Processes {
   /** By serial; serials are given in the order of creation. */
   readonly #processes: (TracedProcess | undefined)[] = [];
   readonly #pids = new Set<number>();
-  /** Variables repeat in every process of a build: one copy of each. */
-  readonly #variables = new Map<string, { bytes: Uint8Array; number: number }>();
-  /** So do whole environments; by the numbers of their variables. */
-  readonly #environments = new Map<string, Uint8Array[]>();
+  readonly #environments: Environments;
+  readonly #keptArguments: Budget;
+  readonly #repeated: Budget;
   execs = 0;
 
   constructor(options: ProcessesOptions) {
     this.#options = options;
+    const {
+      kept = keptBytesMax,
+      repeated = Number.POSITIVE_INFINITY,
+      arguments: words = argumentBytesMax,
+    } = options.limits ?? {};
+    this.#environments = new Environments(kept);
+    this.#keptArguments = new Budget(words);
+    this.#repeated = new Budget(repeated);
   }
 
   onProcess(event: ProcessEvent): void {
@@ -152,7 +171,7 @@ export class Processes {
 
   /** In the order of creation. Only when all digests are there. */
   *facts(): Generator<ProcessFacts> {
-    for (const process of this.#processes) if (process) yield factsOf(process);
+    for (const process of this.#processes) if (process) yield this.#affordable(factsOf(process), process.image);
   }
 
   #image(event: ExecEvent): Image {
@@ -185,10 +204,10 @@ export class Processes {
       programContent: isSameFile ? executableContent : this.#programContent(program, event.programPath),
       executableContent,
       comm: event.comm,
-      argv: event.argv,
+      argv: this.#arguments(event),
       cwd: belowRoot(event.cwd, root),
       root,
-      environment: this.#options.keepEnvironments ? this.#interned(event.environment) : [],
+      environment: this.#environment(event),
       speculationVulnerable: event.speculationVulnerable,
       time: timeNs,
     };
@@ -203,23 +222,31 @@ export class Processes {
     return contents.asOpened(record, path);
   }
 
-  #interned(environment: Uint8Array[]): Uint8Array[] {
-    const variables = environment.map(bytes => {
-      const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
-      let variable = this.#variables.get(key);
-      if (!variable) {
-        variable = { bytes, number: this.#variables.size };
-        this.#variables.set(key, variable);
-      }
-      return variable;
-    });
-    const key = variables.map(({ number }) => number).join(" ");
-    let known = this.#environments.get(key);
-    if (!known) {
-      known = variables.map(({ bytes }) => bytes);
-      this.#environments.set(key, known);
+  #environment({ process, environment }: ExecEvent): Environment {
+    if (!this.#options.keepEnvironments) return noEnvironment;
+    const known = this.#environments.intern(environment);
+    if (known === undefined) this.#options.reportLimit(process, "environments");
+    return known ?? noEnvironment;
+  }
+
+  #arguments({ process, argv }: ExecEvent): string[] {
+    if (this.#keptArguments.take(argumentBytes(argv))) return argv;
+    this.#options.reportLimit(process, "arguments");
+    return firstArguments(argv);
+  }
+
+  /** Without what would be too much in a record that repeats it with each process: all forks of a program have its words. */
+  #affordable(facts: ProcessFacts, image: Image | undefined): ProcessFacts {
+    if (image === undefined) return facts;
+    if (!this.#repeated.take(argumentBytes(image.argv))) {
+      this.#options.reportLimit(facts.serial, "arguments");
+      facts.argv = firstArguments(image.argv);
     }
-    return known;
+    if (!this.#repeated.take(image.environment.bytes)) {
+      this.#options.reportLimit(facts.serial, "environments");
+      facts.environment = [];
+    }
+    return facts;
   }
 }
 
@@ -230,7 +257,7 @@ function factsOf(process: TracedProcess): ProcessFacts {
   if (exitSignal !== undefined) facts.exitSignal = exitSignal;
   if (!image) return facts;
   const { program, comm, argv, cwd, environment, speculationVulnerable } = image;
-  Object.assign(facts, { program, comm, argv, cwd, environment, speculationVulnerable });
+  Object.assign(facts, { program, comm, argv, cwd, environment: environment.variables, speculationVulnerable });
   facts.programDigest = image.programContent.digests;
   facts.executableDigest = image.executableContent.digests;
   if (image.root !== "") facts.root = image.root;

@@ -7,6 +7,7 @@ import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
 import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
+import { repeatedBytesMax } from "./exec-strings.ts";
 import type { FileFigures } from "./file-facts.ts";
 import { Files } from "./files.ts";
 import { KeyFiles } from "./key-files.ts";
@@ -14,7 +15,7 @@ import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { OutsideOpens } from "./outside-opens.ts";
 import { createPeerFinder } from "./peers.ts";
-import { Processes, type ProcessFacts } from "./processes.ts";
+import { Processes, type ProcessesOptions, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
 
 export type { HashName } from "./digest-file.ts";
@@ -30,6 +31,8 @@ export interface TraceOptions {
   frontEndPid?: number;
   /** Environments are large, and only the environment attestor's run records them. */
   keepEnvironments?: boolean;
+  /** The record repeats them with each process. */
+  repeatsEnvironments?: boolean;
   /** The tracer need not watch what goes out through this socket any more. */
   onUnderstood?: (inode: bigint) => void;
   /** The digest threads outlive `finish`, since they have more to do: whoever wants that disposes of the trace. */
@@ -37,7 +40,7 @@ export interface TraceOptions {
   /** Signing key and passphrase: no process of the build should read them. */
   keyFiles?: readonly { device: bigint; inode: bigint }[];
   /** For tests. */
-  limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number };
+  limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number; words?: ProcessesOptions["limits"] };
 }
 
 /** What the trace needs to know about the end of the run. */
@@ -64,7 +67,7 @@ export class Trace {
   constructor(options: TraceOptions) {
     this.#options = options;
     const { hashes, closeDescriptor, frontEndPid = process.pid, limits = {} } = options;
-    const { keptMax, ...digesterLimits } = limits;
+    const { keptMax, words, ...digesterLimits } = limits;
     const reportGap = this.#gaps.report;
     const reportLimit = (process: number, what: string) => reportGap("limit", process, what);
     const pidOf = (process: number) => this.#processes.pidOf(process);
@@ -74,7 +77,8 @@ export class Trace {
     this.#keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
-    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, executed });
+    const wordLimits = words ?? (options.repeatsEnvironments ? { repeated: repeatedBytesMax } : {});
+    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, limits: wordLimits, executed });
     this.#syscalls = new Syscalls({ reportLimit, pidOf });
     const others = {
       reportGap,
