@@ -171,6 +171,38 @@ export fn tcsetattr(descriptor: c_int, action: c_int, settings: *const anyopaque
     return -1;
 }
 
+extern fn strdup(text: [*:0]const u8) ?[*:0]u8;
+
+/// getcwd(3). Bun asks before its first line, and ends with its own words where the directory is gone or cannot be reached. The
+/// command may well run there, as without us: so it is told the last name of it, and whatever is looked for there is not found.
+export fn getcwd(buffer: ?[*]u8, size: usize) ?[*]u8 {
+    var own: [std.os.linux.PATH_MAX + 16]u8 = undefined;
+    const room: []u8 = if (buffer) |given| given[0..size] else own[0..std.os.linux.PATH_MAX];
+    const e = currentDirectory(room);
+    if (e != .SUCCESS) {
+        std.c._errno().* = @backingInt(e);
+        return null;
+    }
+    return if (buffer) |given| given else strdup(@ptrCast(&own));
+}
+
+/// With a NUL behind it.
+fn currentDirectory(room: []u8) std.os.linux.E {
+    const linux = std.os.linux;
+    if (room.len == 0) return .INVAL;
+    const e = linux.errno(linux.getcwd(room.ptr, room.len));
+    if (e != .NOENT and (e != .SUCCESS or room[0] == '/')) return e;
+    // Gone, or outside of our root: `(unreachable)/…`.
+    var link: [linux.PATH_MAX]u8 = undefined;
+    const text = sys.readLink(linux.AT.FDCWD, "/proc/self/cwd", &link) catch return .NOENT;
+    const suffix = " (deleted)";
+    const name = if (std.mem.endsWith(u8, text, suffix)) text[0 .. text.len - suffix.len] else text;
+    if (name.len == 0 or name[0] != '/') return .NOENT;
+    if (name.len >= room.len) return .RANGE;
+    room[sys.append(room, 0, name)] = 0;
+    return .SUCCESS;
+}
+
 // ---------------------------------------------------------------------------------------------
 // dlopen("builtin:cilock") and nothing else: a static program cannot load libraries
 

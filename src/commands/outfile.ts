@@ -4,9 +4,12 @@ import {
   accessSync,
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   lstatSync,
+  mkdirSync,
   openSync,
+  readlinkSync,
   renameSync,
   type Stats,
   statSync,
@@ -22,9 +25,21 @@ import { unnamedFile } from "./spool.ts";
 /**
  * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
  * already: renaming would replace it, and as root that could be /dev/null. `stdout`: `-`. A real path is bytes: we may have
- * been started in a directory whose name is no text.
+ * been started in a directory whose name is no text. `held`: a descriptor of the file's directory, or of the stream: what the build
+ * does to names leads us nowhere else.
  */
-export type Outfile = { kind: "file"; shown: string; path: Buffer } | { kind: "stream"; shown: string } | { kind: "stdout" };
+export type Outfile =
+  | { kind: "file"; shown: string; path: Buffer; held: number }
+  | { kind: "stream"; shown: string; held: number }
+  | { kind: "stdout" };
+
+type FileOutfile = Extract<Outfile, { kind: "file" }>;
+
+/** Where it is now. `warning`: not where it was to be, or its directory is another one. */
+export interface Written {
+  readonly shown: string;
+  readonly warning?: string;
+}
 
 /** Looks, and leaves nothing behind. `path` is as the person gave it. */
 export function checkOutfile(path: string): Outfile {
@@ -33,7 +48,7 @@ export function checkOutfile(path: string): Outfile {
   if (there?.isDirectory()) throw unwritable(path, "it is a directory");
   if (there !== undefined && !there.isFile()) {
     attempt(path, () => accessSync(path, constants.W_OK));
-    return { kind: "stream", shown: path };
+    return { kind: "stream", shown: path, held: attempt(path, () => hold(path)) };
   }
   // Through a symbolic link, as a shell's `>` would: the link stays.
   const target = there === undefined ? resolveMissing(path) : realPath(Buffer.from(path));
@@ -43,27 +58,76 @@ export function checkOutfile(path: string): Outfile {
     tryToMakeFile(path, directory);
   });
   if (there !== undefined) refuseSticky(path, there, statSync(directory));
-  return { kind: "file", shown: path, path: target };
+  return { kind: "file", shown: path, path: target, held: attempt(path, () => hold(directory)) };
 }
 
 /** Writes all pieces or throws; a file gets 0666 less the umask, as from any program. */
-export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, bytes: Uint8Array | Iterable<Uint8Array>): void {
+export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, bytes: Uint8Array | Iterable<Uint8Array>): Written {
   const pieces = bytes instanceof Uint8Array ? [bytes] : bytes;
-  attempt(outfile.shown, () => {
+  return attempt(outfile.shown, () => {
     if (outfile.kind === "stream") {
-      writeAndClose(openSync(outfile.shown, constants.O_WRONLY), pieces, { sync: false });
-      return;
+      writeAndClose(openSync(heldPath(outfile.held) ?? outfile.shown, constants.O_WRONLY), pieces, { sync: false });
+      return { shown: outfile.shown };
     }
-    const temporary = temporaryName(directoryOf(outfile.path));
-    const descriptor = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666);
+    const { descriptor, temporary, directory, warning } = openBeside(outfile);
     try {
       writeAndClose(descriptor, pieces, { sync: true });
-      renameSync(temporary, outfile.path);
+      renameSync(temporary, Buffer.concat([directory, outfile.path.subarray(outfile.path.lastIndexOf("/"))]));
     } catch (error) {
       unlinkSync(temporary);
       throw error;
     }
+    return warning === undefined ? whereItIs(outfile) : { shown: outfile.shown, warning };
   });
+}
+
+interface Beside {
+  readonly descriptor: number;
+  readonly temporary: Buffer;
+  readonly directory: Buffer;
+  readonly warning?: string;
+}
+
+/** In the directory that was looked at before the build, whatever it is called now; one that the build has removed is made again. */
+function openBeside({ shown, path, held }: FileOutfile): Beside {
+  const named = directoryOf(path);
+  const directory = heldPath(held) ?? named;
+  try {
+    return { ...openTemporary(directory), directory };
+  } catch (error) {
+    if (wordOf(error) !== "ENOENT") throw error;
+  }
+  mkdirSync(named, { recursive: true });
+  // Nobody of the build is alive: a link that it has left in the way would still be there.
+  if (!realPath(named).equals(named)) throw unwritable(shown, "its directory was removed, and its path leads elsewhere now");
+  const warning = `the directory of ${shown} was removed while the command ran; it is in a new one of that name`;
+  return { ...openTemporary(named), directory: named, warning };
+}
+
+function openTemporary(directory: Buffer): Pick<Beside, "descriptor" | "temporary"> {
+  const temporary = temporaryName(directory);
+  return { temporary, descriptor: openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o666) };
+}
+
+function whereItIs({ shown, path, held }: FileOutfile): Written {
+  const link = heldPath(held);
+  const now = link === undefined ? directoryOf(path) : readlinkSync(link, { encoding: "buffer" });
+  if (now.equals(directoryOf(path))) return { shown };
+  const real = Buffer.concat([now, path.subarray(path.lastIndexOf("/"))]).toString();
+  return { shown: real, warning: `${shown} is ${real}: its directory was moved while the command ran` };
+}
+
+const pathOnly = 0o10000000; // O_PATH, which node's table of constants lacks
+const closeOnExec = 0o2000000;
+
+function hold(path: string | Buffer): number {
+  return openSync(path, pathOnly | closeOnExec);
+}
+
+/** Undefined where no proc is mounted. */
+function heldPath(held: number): Buffer | undefined {
+  const path = `/proc/self/fd/${held}`;
+  return existsSync("/proc/self/fd") ? Buffer.from(path) : undefined;
 }
 
 /** `NAME` with every byte that a file name could be misread by replaced, a leading dot too. */
@@ -146,7 +210,8 @@ function refuseSticky(path: string, file: Stats, directory: Stats): void {
 
 /** Where a record may wait before it gets there. */
 export function spoolDirectory(outfile: Outfile): Uint8Array {
-  return outfile.kind === "file" ? directoryOf(outfile.path) : Buffer.from(tmpdir());
+  if (outfile.kind !== "file") return Buffer.from(tmpdir());
+  return heldPath(outfile.held) ?? directoryOf(outfile.path);
 }
 
 /** What goes wrong in `action` is about the outfile. */

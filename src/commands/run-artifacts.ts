@@ -3,7 +3,7 @@
 // digest of their writer's end does not stand any more.
 import { productsOf } from "../attestors/product.ts";
 import { directoryHashes, type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
-import { lookAt, type Walk, walk } from "../facts/walk.ts";
+import { lookAt, type Walk } from "../facts/walk.ts";
 import type { Glob } from "../glob.ts";
 import { escapeBytes } from "../text.ts";
 import { TracedProducts, tracedMaterials } from "../trace/artifacts.ts";
@@ -16,6 +16,7 @@ import {
   timed,
   unlistedPaths,
   type Warn,
+  walkIn,
   walkOptions,
 } from "./run-facts.ts";
 import { ownPaths, type RunPlan } from "./run-plan.ts";
@@ -74,7 +75,7 @@ interface FoundProducts {
 }
 
 function walkedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput): FoundProducts {
-  const after = walk(before.root, { ...walkOptions(plan), earlier: before.walk });
+  const after = walkIn(before, { ...walkOptions(plan), earlier: before.walk });
   return { products: productsOf(before.walk, after, startTime), walk: after, unread: after.unread };
 }
 
@@ -85,7 +86,7 @@ function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, fi
     isWanted: (file: Parameters<TracedProducts["isProduct"]>[0]) => products.isProduct(file),
     known: (file: Parameters<TracedProducts["digestOf"]>[0]) => products.digestOf(file),
   };
-  const inside = walk(before.root, { ...options, earlier: before.walk });
+  const inside = walkIn(before, { ...options, earlier: before.walk });
   const seen = new Set([...inside.files, ...inside.unread].map(({ path }) => path));
   const { named } = plan.options.products;
   const others = lookAt(

@@ -1,5 +1,6 @@
 // The plain data around a run, read before and after the command, each with the time it took.
 import { type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
+import { errorWord } from "../facts/file-contents.ts";
 import { type GitFacts, readGit } from "../facts/git.ts";
 import { type HostFacts, readHost } from "../facts/host.ts";
 import { realPath } from "../facts/real-path.ts";
@@ -14,6 +15,8 @@ export interface FactsBefore {
   readonly directory: string;
   /** The same as bytes: the walk afterwards is of this very directory, wherever a link leads by then. */
   readonly root: Uint8Array;
+  /** It has no name any more: `root` was its last one. */
+  readonly isGone: boolean;
   /** With a trace only of directories that are one entry each. */
   readonly walk: Walk;
   /** What should have been read. */
@@ -31,13 +34,14 @@ export type Warn = (kind: "warning" | "note", text: string) => void;
 export function readBefore(plan: RunPlan, environment: Readonly<Record<string, string | undefined>>, warn: Warn): FactsBefore {
   const [host, hostTime] = timed(readHost);
   const [git, gitTime] = timed(() => gitFacts(plan, environment, warn));
-  const root = realPath(Buffer.from(plan.workingDirectory));
-  const [before, materialTime] = timed(() => walkBefore(plan, root));
+  const { root, isGone } = workingDirectory(plan);
+  const [before, materialTime] = timed(() => walkBefore(plan, { root, isGone }));
   const unread = plan.options.trace ? missedContents(before) : before.unread;
   reportUnread(unread, "", warn);
   return {
     directory: escapeBytes(root),
     root,
+    isGone,
     walk: before,
     unread,
     materials: plan.options.trace ? [] : withDirectories(before.files, before, () => true),
@@ -59,10 +63,24 @@ export function walkOptions(plan: RunPlan): WalkOptions {
 }
 
 /** With a trace nothing is needed but the hashes of directories: what is read in them is not known yet. */
-function walkBefore(plan: RunPlan, root: Uint8Array): Walk {
+function walkBefore(plan: RunPlan, directory: Pick<FactsBefore, "root" | "isGone">): Walk {
   const { trace, isOneEntry } = plan.options;
-  if (!trace) return walk(root, walkOptions(plan));
-  return isOneEntry === undefined ? emptyWalk : walk(root, { ...walkOptions(plan), isWanted: () => false });
+  if (!trace) return walkIn(directory, walkOptions(plan));
+  return isOneEntry === undefined ? emptyWalk : walkIn(directory, { ...walkOptions(plan), isWanted: () => false });
+}
+
+/** Nothing is or comes into a directory that was removed, and under its last name there may be another one. */
+export function walkIn({ root, isGone }: Pick<FactsBefore, "root" | "isGone">, options: WalkOptions): Walk {
+  return isGone ? emptyWalk : walk(root, options);
+}
+
+function workingDirectory({ options, workingDirectory }: RunPlan): Pick<FactsBefore, "root" | "isGone"> {
+  try {
+    return { root: realPath(Buffer.from(workingDirectory)), isGone: false };
+  } catch (error) {
+    if (options.workingDirectory !== undefined || errorWord(error) !== "ENOENT") throw error;
+    return { root: Buffer.from(process.cwd()), isGone: true };
+  }
 }
 
 /** Of a walk in which only some files count: those that do, and what is in a directory of one entry. */

@@ -11,7 +11,7 @@ import { attestors } from "../attestors/index.ts";
 import type { RecordedFile } from "../attestors/recorded-files.ts";
 import { fileTree } from "../attestors/tree-attestation.ts";
 import type { CommandIo } from "./command.ts";
-import { attempt, writeOutfile } from "./outfile.ts";
+import { attempt, type Written, writeOutfile } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { Spool } from "./spool.ts";
@@ -53,11 +53,19 @@ export async function signRecord(plan: RunPlan, attestations: readonly Attestati
   return { pieces: envelopePieces(spool, inTotoPayloadType, [signature]), payloadLength: spool.length, keyid, publicPem };
 }
 
+/** Where things are now; undefined: stdout, or no such file. */
+export interface WrittenRecord {
+  readonly record: Written | undefined;
+  readonly publicKey: Written | undefined;
+}
+
 /** The public half first: a record that is there can be verified. */
-export async function writeRecord(plan: RunPlan, record: SignedRecord, io: CommandIo): Promise<void> {
-  if (plan.signer.kind === "ephemeral") writeOutfile(plan.signer.publicKeyFile, Buffer.from(record.publicPem));
-  if (plan.outfile.kind === "stdout") for (const piece of record.pieces) await io.stdout(piece);
-  else writeOutfile(plan.outfile, record.pieces);
+export async function writeRecord(plan: RunPlan, record: SignedRecord, io: CommandIo): Promise<WrittenRecord> {
+  const { signer, outfile } = plan;
+  const publicKey = signer.kind === "ephemeral" ? writeOutfile(signer.publicKeyFile, Buffer.from(record.publicPem)) : undefined;
+  if (outfile.kind !== "stdout") return { record: writeOutfile(outfile, record.pieces), publicKey };
+  for (const piece of record.pieces) await io.stdout(piece);
+  return { record: undefined, publicKey };
 }
 
 const shownOutfile = ({ outfile }: RunPlan): string => (outfile.kind === "stdout" ? "the record" : outfile.shown);

@@ -6,6 +6,7 @@ import { encodeJson, isJsonObject } from "../attestation/json.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
+import { ToolError } from "../errors.ts";
 import { ignoredSyscalls } from "../native/abi.gen.ts";
 import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
@@ -18,7 +19,7 @@ import { type Artifacts, artifactsOf, type TracedFiles } from "./run-artifacts.t
 import { type FactsBefore, readBefore, type Warn } from "./run-facts.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
-import type { SignedRecord } from "./run-record.ts";
+import type { SignedRecord, WrittenRecord } from "./run-record.ts";
 import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
@@ -54,6 +55,8 @@ export const runCommand: Command = {
       environment: io.environment,
     });
 
+    refuseClosedStdout(plan, session);
+
     const before = readBefore(plan, io.environment, warn);
     const { observation, traced } = await observe(plan, session, before);
     const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
@@ -68,11 +71,12 @@ export const runCommand: Command = {
     }
     using spool = new Spool(spoolDirectory(plan.outfile));
     const record = await signRecord(plan, attestations, spool);
-    await writeRecord(plan, record, io);
+    const written = await writeRecord(plan, record, io);
+    for (const file of [written.publicKey, written.record]) if (file?.warning !== undefined) warn("warning", file.warning);
     if (options.predicate === "command-run/v0.1" && record.payloadLength > large) {
       warn("note", "the record is large: --predicate command-run/v0.2 writes each path and digest once");
     }
-    await report(plan, io, { facts, attestors: names, record, warnings, hidden: hiddenValues(attestations) });
+    await report(plan, io, { facts, attestors: names, record, written, warnings, hidden: hiddenValues(attestations) });
     return observation.exitCode;
   },
 };
@@ -89,6 +93,14 @@ function optionsOf(parsed: ParsedOptions, positionals: readonly string[]): RunOp
     cancelPrepared();
     throw error;
   }
+}
+
+/** The runtime opens something else in its place, and what is written there is gone. */
+function refuseClosedStdout({ outfile, options }: RunPlan, session: Session): void {
+  if (session.hasStdout || (outfile.kind !== "stdout" && !options.json)) return;
+  throw new ToolError("outfile-unwritable", "cannot write to stdout: it is closed", {
+    hint: outfile.kind === "stdout" ? "name a file with --outfile" : "leave out --json",
+  });
 }
 
 /** Ends the processes that were made before main for a command that will not be started. */
@@ -230,10 +242,15 @@ interface ReportInput {
   facts: Facts;
   attestors: readonly string[];
   record: SignedRecord;
+  written: WrittenRecord;
   warnings: readonly string[];
 }
 
-async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, warnings, hidden }: ReportInput): Promise<void> {
+async function report(
+  plan: RunPlan,
+  io: CommandIo,
+  { facts, attestors, record, written, warnings, hidden }: ReportInput,
+): Promise<void> {
   const { observation } = facts;
   const result: RunReport = {
     step: plan.options.step,
@@ -250,9 +267,9 @@ async function report(plan: RunPlan, io: CommandIo, { facts, attestors, record, 
     hidden,
     cutStreams: cutStreams(observation),
     record: {
-      path: shownPath(plan),
+      path: written.record?.warning === undefined ? shownPath(plan) : written.record.shown,
       keyid: record.keyid,
-      publicKeyPath: plan.signer.kind === "ephemeral" ? plan.signer.publicKeyFile.shown : undefined,
+      publicKeyPath: written.publicKey?.shown,
     },
     warnings,
   };

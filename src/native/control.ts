@@ -35,6 +35,11 @@ export class ControlBlock {
     return this.#view.getInt32(abi.Control.eventDescriptor, true);
   }
 
+  /** Whether descriptor 0, 1 or 2 was open when the process started. */
+  wasOpen(descriptor: 0 | 1 | 2): boolean {
+    return (this.#view.getUint32(abi.Control.initialStdio, true) & (1 << descriptor)) !== 0;
+  }
+
   /** What Zig decides itself (the stdio words) is not written here. */
   write(options: StartOptions): void {
     const view = this.#view;

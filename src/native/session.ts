@@ -91,6 +91,11 @@ export class Session {
     this.environment = library.environment();
   }
 
+  /** Whether we were started with one. */
+  get hasStdout(): boolean {
+    return this.#control.wasOpen(1);
+  }
+
   start(options: StartOptions): void {
     if (this.#state !== "open") throw new Error("a session is started once");
     const obstacle = options.trace ? knownObstacle() : undefined;
