@@ -47,6 +47,7 @@ test("flags: what is there without any", () => {
     signer: { kind: "file", path: "k", passphrase: undefined, passphrasePath: undefined },
     outfile: undefined,
     trace: false,
+    traceDetail: "normal",
     attestations: ["environment", "git"],
     workingDirectory: undefined,
     hashes: ["sha256"],

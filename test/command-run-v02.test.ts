@@ -67,7 +67,7 @@ const trace = (...processes: ProcessObservation[]): TraceObservation => ({
   completeness: {
     verdict: "complete",
     gaps: [],
-    tracer: { mode: "ptrace", kernel: "6.1", privileged: true, features: [], ignoredSyscalls: "cd" },
+    tracer: { mode: "ptrace", detail: "normal", kernel: "6.1", privileged: true, features: [], ignoredSyscalls: "cd" },
   },
   totals: { processes: processes.length, materials: 3, products: 1, intermediates: 0 },
   outliers: { suspiciousOps: {} },

@@ -51,7 +51,14 @@ const trace = (...processes: ProcessObservation[]): TraceObservation => ({
   completeness: {
     verdict: "complete",
     gaps: [],
-    tracer: { mode: "ptrace", kernel: "6.1", privileged: true, features: ["pidfd_getfd"], ignoredSyscalls: "cd" },
+    tracer: {
+      mode: "ptrace",
+      detail: "normal",
+      kernel: "6.1",
+      privileged: true,
+      features: ["pidfd_getfd"],
+      ignoredSyscalls: "cd",
+    },
   },
   totals: { processes: processes.length, writes: 0 },
   outliers: { suspiciousOps: {} },
@@ -219,7 +226,14 @@ describe("with --trace", () => {
     expect(predicate.completeness).toEqual({
       verdict: "incomplete",
       gaps: [{ kind: "limit", severity: "gap", count: 2, processids: [5], detail: "d" }],
-      tracer: { mode: "ptrace", kernel: "6.1", privileged: true, features: ["pidfd_getfd"], ignoredSyscalls: "cd" },
+      tracer: {
+        mode: "ptrace",
+        detail: "normal",
+        kernel: "6.1",
+        privileged: true,
+        features: ["pidfd_getfd"],
+        ignoredSyscalls: "cd",
+      },
     });
   });
 

@@ -79,6 +79,8 @@ export interface RunOptions {
   before?: string[];
   /** Without cilock at all: what the same command does by itself. */
   bare?: boolean;
+  /** How long a run takes that hangs, where that is longer than for others. */
+  hangMs?: number;
   /** In a terminal of its own (test/tracees/terminal.zig). */
   terminal?: boolean;
 }
@@ -139,6 +141,7 @@ export async function run(scratch: Scratch, command: string[], options: RunOptio
 /** A run under way. Its output is collected as it comes, so that it never waits for us; with `stdout: "stream"` the test reads it. */
 export class Running {
   readonly #child;
+  readonly #hangMs: number;
   readonly #stdout: Buffer[] = [];
   readonly #stderr: Buffer[] = [];
   readonly #collected: Promise<unknown>;
@@ -149,6 +152,7 @@ export class Running {
     options: RunOptions,
   ) {
     const stdout = options.stdout ?? "collect";
+    this.#hangMs = options.hangMs ?? hangMs;
     this.#child = Bun.spawn(commandLine(scratch, command, options), {
       cwd: scratch.work,
       env: options.env ?? plainEnvironment(scratch),
@@ -225,8 +229,8 @@ export class Running {
     const { promise, reject } = Promise.withResolvers<never>();
     const watchdog = setTimeout(() => {
       this.#child.kill("SIGKILL");
-      reject(new Error(`did not end within ${hangMs / 1000} s; stderr so far: ${this.printedErrors}`));
-    }, hangMs);
+      reject(new Error(`did not end within ${this.#hangMs / 1000} s; stderr so far: ${this.printedErrors}`));
+    }, this.#hangMs);
     try {
       await Promise.race([this.#child.exited, promise]);
     } finally {

@@ -131,6 +131,8 @@ interface Client {
   needs: string;
   command: () => string[];
   port?: () => number;
+  /** Further flags of `cilock run`. */
+  args?: string[];
   expected: string[];
 }
 
@@ -139,6 +141,14 @@ const clients: Client[] = [
     name: "openssl s_client: write",
     needs: "openssl",
     command: () => ["openssl", "s_client", "-connect", `127.0.0.1:${tlsPort}`, "-servername", "registry.example"],
+    expected: ["registry.example by sni"],
+  },
+  {
+    // The same calls stop for the sake of the bytes that go into files.
+    name: "openssl s_client: write, with full detail",
+    needs: "openssl",
+    command: () => ["openssl", "s_client", "-connect", `127.0.0.1:${tlsPort}`, "-servername", "registry.example"],
+    args: ["--trace-detail", "full"],
     expected: ["registry.example by sni"],
   },
   {
@@ -314,12 +324,12 @@ second=dial(); second.sendall(hello("second.example"))`),
 ];
 
 describe("whom a connection is for", () => {
-  for (const { name, needs, command, port, expected } of clients) {
+  for (const { name, needs, command, port, args, expected } of clients) {
     test.skipIf(!Bun.which(needs))(
       name,
       async () => {
         using scratch = new Scratch();
-        const ran = await run(scratch, command(), { trace: true });
+        const ran = await run(scratch, command(), { trace: true, ...(args ? { args } : {}) });
         expect(namesAt(ran, port?.() ?? tlsPort)).toEqual(expected);
         expect(ran.status).toBe(0);
       },

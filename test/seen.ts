@@ -27,6 +27,8 @@ const line = z.discriminatedUnion("see", [
   z.object({ see: z.literal("unhashed"), pid, path, reason: z.string() }),
   z.object({ see: z.literal("written"), pid, path, how }),
   z.object({ see: z.literal("no-written"), pid, path }),
+  // With --trace-detail full.
+  z.object({ see: z.literal("amount"), pid, path, bytes: z.int(), how }),
   z.object({ see: z.literal("deleted"), pid, path, content: z.string().optional() }),
   z.object({ see: z.literal("renamed"), pid, from: path }),
   z.object({ see: z.literal("reads"), pid, path, contents: z.array(z.string()) }),
@@ -98,6 +100,12 @@ function check(record: Record, one: Line): string | undefined {
       return found.includes(expected)
         ? undefined
         : `the file on disk has ${expected}, writtenDigests ${found.join(", ") || "nothing"}`;
+    }
+    case "amount": {
+      const found = processOf(record, one.pid).fileOps.writes.filter(write => write.path === one.path);
+      // Files that had the name before have entries too.
+      const bytes = found.map(write => write.bytes);
+      return bytes.at(-1) === one.bytes ? undefined : `fileOps.writes has ${bytes.join(", ") || "nothing"}`;
     }
     case "no-written":
       return one.path in processOf(record, one.pid).writtenDigests ? "a name that is gone is listed as written" : undefined;

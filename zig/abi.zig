@@ -50,6 +50,13 @@ pub const Stdio = enum(u32) {
     sent = 2,
 };
 
+/// How much of a build is stopped at. Each has its own form of the filter.
+pub const Detail = enum(u32) {
+    normal = 0,
+    /// Every call that writes to a file too: what each process has written is known exactly.
+    full = 1,
+};
+
 pub const StartState = enum(u32) { wait = 0, go = 1, cancel = 2 };
 
 /// How far the tracer process has come; it only grows.
@@ -125,7 +132,8 @@ pub const Control = extern struct {
     /// inherited them: the signing key's (a pipe, say). -1 ends the list.
     withheld_descriptors: [8]i32 = @splat(-1),
     /// Bit i set: the i-th name in `withheld_variables` (library.zig) is left out of the command's environment.
-    reserved_front: [4]u32 = @splat(0),
+    reserved_front: [3]u32 = @splat(0),
+    trace_detail: u32 = 0, // Detail
 
     // Written by the tracer process.
     phase: u32 align(64) = 0, // Phase, release-stored after what it announces
@@ -228,6 +236,8 @@ pub const Kind = enum(u16) {
     gap = 7,
     /// The command's own end; descendants may follow.
     command_end = 8,
+    /// What a process has written to a file, since the last such record of the two. Only with `Detail.full`.
+    written = 9,
 };
 
 pub const Header = extern struct {
@@ -510,6 +520,22 @@ pub const CommandEnd = extern struct {
     reserved: u32 = 0,
 };
 
+/// Results of the calls that write, summed: one of these stands for as many as there were until the process ended or the
+/// file was opened for writing again. What is written through a map, or by io_uring, is in none.
+pub const Written = extern struct {
+    header: Header,
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// How many calls.
+    calls: u64,
+    /// When the first one of them began, CLOCK_MONOTONIC.
+    first_ns: u64,
+    /// What the descriptor's link said at the first one.
+    path_length: u32,
+    reserved: u32 = 0,
+};
+
 /// The record type of each kind, in one place for the generator and the tests.
 pub const records = .{
     .{ Kind.process, Process },
@@ -520,6 +546,7 @@ pub const records = .{
     .{ Kind.inherited, Inherited },
     .{ Kind.gap, Gap },
     .{ Kind.command_end, CommandEnd },
+    .{ Kind.written, Written },
 };
 
 comptime {

@@ -23,7 +23,11 @@ pub fn main(init: std.process.Init) !void {
     inline for (layout.structs) |row| try printStruct(out, row[0], row[1]);
     inline for (layout.enums) |row| try printEnum(out, row[0], row[1]);
     try printSyscallNames(out);
-    try out.print("\n/** SHA-256 of the published list of calls that are not watched. */\nexport const ignoredSyscalls = \"{x}\";\n", .{syscalls.ignoredDigest()});
+    try out.writeAll("\n/** SHA-256 of the published list of calls that are not watched. */\nexport const ignoredSyscalls: Readonly<Record<Detail, string>> = {\n");
+    inline for (.{ .normal, .full }) |detail| {
+        try out.print("  {t}: \"{x}\",\n", .{ @as(abi.Detail, detail), syscalls.ignoredDigest(detail) });
+    }
+    try out.writeAll("};\n");
     try out.flush();
 }
 

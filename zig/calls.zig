@@ -24,6 +24,7 @@ const sockets = @import("sockets.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
+const writes = @import("writes.zig");
 const Tracer = @import("tracer.zig").Tracer;
 const Call = tracee.Call;
 const Thread = tracee.Thread;
@@ -127,7 +128,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
     call.* = .{};
     note(call, arch, number, arguments);
     try readArguments(tracer, thread);
-    const row: *const Row = switch (syscalls.verdict(call.abi, call.number)) {
+    const row: *const Row = switch (syscalls.verdict(call.abi, tracer.detail, call.number)) {
         .watched => |index| blk: {
             call.row = index;
             break :blk &syscalls.rows[index];
@@ -158,7 +159,11 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             }
         },
         .guard => {},
+        .write => if (try writes.before(tracer, thread, row)) {
+            call.at_exit = .write;
+        },
     }
+    if (row.event == .call and tracer.detail == .full) _ = try writes.before(tracer, thread, row);
     if ((row.special == .clone3 or row.special == .clone) and !makesNamespace(tracer, call, row)) call.at_exit = .guard;
     if (call.at_exit == .record and isUninteresting(tracer, thread, row)) {
         call.at_exit = .nothing;
@@ -271,8 +276,9 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     // By ourselves: it is made again, and recorded then.
     if (thread.interrupted and (interrupted or returned == errno.intr)) return;
     if (call.role != .none and try sockets.onExit(tracer, thread, returned)) return;
+    if (tracer.detail == .full and call.row != Call.no_row) try writes.after(tracer, thread, &syscalls.rows[call.row], result);
     switch (call.at_exit) {
-        .nothing => {},
+        .nothing, .write => {},
         .open => if (result < 0) {
             if (!interrupted) tracer.tracees.processOf(thread).failed_opens += 1;
         } else try opens.after(tracer, thread, @truncate(result)),
@@ -334,7 +340,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .ioctl, .fcntl => {},
+        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .ioctl, .fcntl, .io_submit => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },
@@ -392,6 +398,7 @@ pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     endNameChange(tracer, call, false);
     switch (call.at_exit) {
         .nothing, .guard, .closing => {},
+        .write => if (call.writes != null) tracer.gap(thread, .tracee_gone, call.number, ""),
         // A descriptor for reading that nobody lived to use has told the build nothing.
         .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, ""),
         .record => {

@@ -34,7 +34,22 @@ fn write(out: *Writer) Writer.Error!void {
         \\|---|---|---|---|---|---|
         \\
     );
-    for (syscalls.rows, 0..) |row, index| try writeRow(out, row, index);
+    for (syscalls.rows, 0..) |row, index| {
+        if (row.detail == .normal) try writeRow(out, row, index);
+    }
+    try out.writeAll(
+        \\
+        \\With `--trace-detail full` these too. They have no record of their own: what they write is added up, for each process and file.
+        \\
+        \\| call | x86-64 | i386 | aarch64 |
+        \\|---|---|---|---|
+        \\
+    );
+    for (syscalls.rows, 0..) |row, index| {
+        if (row.detail == .normal) continue;
+        try writeNumbers(out, row, index);
+        try out.writeAll("\n");
+    }
     try out.print(
         \\
         \\What a row records is in [command-run.md](command-run.md). fork, vfork, clone without a namespace, exit and the delivery of signals
@@ -47,18 +62,37 @@ fn write(out: *Writer) Writer.Error!void {
         \\    sed -n '/^```/,/^```/p' docs/coverage.md | sed '1d;$d' | sha256sum
         \\    {x}
         \\
+        \\With `--trace-detail full` it is that of the lines without the calls which are watched then:
+        \\
+        \\    sed -n '/^```/,/^```/p' docs/coverage.md | sed '1d;$d' | grep -vE ' (
+    , .{syscalls.ignoredDigest(.normal)});
+    var is_first = true;
+    for (syscalls.rows) |row| {
+        if (row.detail == .normal) continue;
+        if (!is_first) try out.writeAll("|");
+        is_first = false;
+        try out.writeAll(row.name);
+    }
+    try out.print(
+        \\): ' | sha256sum
+        \\    {x}
+        \\
         \\```
         \\
-    , .{syscalls.ignoredDigest()});
-    try syscalls.writeIgnored(out);
+    , .{syscalls.ignoredDigest(.full)});
+    try syscalls.writeIgnored(.normal, out);
     try out.writeAll("```\n");
 }
 
-fn writeRow(out: *Writer, row: syscalls.Row, index: usize) Writer.Error!void {
+fn writeNumbers(out: *Writer, row: syscalls.Row, index: usize) Writer.Error!void {
     try out.print("| `{s}` |", .{row.name});
     inline for (.{ abi.Abi.x86_64, abi.Abi.i386, abi.Abi.aarch64 }) |of| {
         if (numberIn(of, index)) |number| try out.print(" {d} |", .{number}) else try out.writeAll(" |");
     }
+}
+
+fn writeRow(out: *Writer, row: syscalls.Row, index: usize) Writer.Error!void {
+    try writeNumbers(out, row, index);
     try out.print(" {s} |", .{if (row.stops == .entry) "before" else "both"});
     for (row.when, 0..) |all_of, i| {
         try out.writeAll(if (i == 0) " " else " or ");
@@ -85,7 +119,7 @@ fn writeCondition(out: *Writer, condition: syscalls.Condition) Writer.Error!void
 }
 
 fn numberIn(comptime of: abi.Abi, index: usize) ?usize {
-    for (syscalls.verdicts(of), 0..) |decided, number| {
+    for (syscalls.verdicts(of, .full), 0..) |decided, number| {
         if (decided == .watched and decided.watched == index) return number;
     }
     return null;

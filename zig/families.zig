@@ -162,6 +162,7 @@ pub fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
     if (tid == tracer.session.command_pid) tracer.setFrontStopped(false);
     const process = tracer.tracees.leave(thread, status) orelse return;
     const about: records_mod.Who = .{ .tid = tid, .process = process.serial };
+    tracer.writes.ended(&tracer.records, process.serial);
     _ = tracer.records.emit(.exit, about, 0, .{
         .header = undefined,
         .status = @bitCast(process.status),

@@ -67,7 +67,7 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         } else if (@as(u32, @truncate(call.arguments[1])) == syscalls.userfaultfd_new) {
             try restrictFaults(tracer, thread, 2);
         },
-        .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send, .receive, .take => {},
+        .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send, .receive, .take, .io_submit => {},
     }
 }
 

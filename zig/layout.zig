@@ -16,12 +16,14 @@ pub const structs = .{
     .{ "Inherited", abi.Inherited },
     .{ "Gap", abi.Gap },
     .{ "CommandEnd", abi.CommandEnd },
+    .{ "Written", abi.Written },
     .{ "Item", abi.Item },
     .{ "SocketFacts", abi.SocketFacts },
 };
 
 pub const enums = .{
     .{ "Stdio", abi.Stdio },
+    .{ "Detail", abi.Detail },
     .{ "StartState", abi.StartState },
     .{ "Phase", abi.Phase },
     .{ "Stage", abi.Stage },

@@ -132,6 +132,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     fixed.not_held = @backingInt(held.not_held);
     fixed.held_errno = held.errno;
     fixed.content = held.content;
+    if (leavesTraces(call)) tracer.writes.opened(&tracer.records, fixed.file.device, fixed.file.inode);
     const sequence = record(tracer, thread, &fixed, link.path, argument, flags);
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
 }

@@ -55,18 +55,19 @@ pub const Result = union(enum) {
 pub const Options = struct {
     allow_without_no_new_privs: bool,
     protected: syscalls.Protected,
+    detail: abi.Detail,
 };
 
 /// Without anybody to protect: to find out whether a filter can be installed.
 pub fn install(allow_without_no_new_privs: bool) Result {
-    return installFor(.{ .allow_without_no_new_privs = allow_without_no_new_privs, .protected = .{ 0, 0 } });
+    return installFor(.{ .allow_without_no_new_privs = allow_without_no_new_privs, .protected = .{ 0, 0 }, .detail = .normal });
 }
 
 /// In the command, right before its first exec. CAP_SYS_ADMIN may install a filter without no_new_privs, and only
 /// then do sudo and its like work in the build. An unprivileged tracer loses nothing by no_new_privs: a traced exec
 /// gains no privilege anyway (ptrace(2)).
 pub fn installFor(options: Options) Result {
-    const code = filterFor(options.protected);
+    const code = filterFor(options.detail, options.protected);
     if (options.allow_without_no_new_privs) {
         const e = load(&code);
         if (e == .SUCCESS) return .without_no_new_privs;
@@ -79,7 +80,7 @@ pub fn installFor(options: Options) Result {
 }
 
 fn load(code: *const Filter) linux.E {
-    const program: Program = .{ .length = code.len, .filter = code };
+    const program: Program = .{ .length = @intCast(code.length), .filter = &code.code };
     // SPEC_ALLOW: before Linux 5.16 a filter switches off speculation in the build's own code, which has nothing to do with tracing.
     return linux.errno(linux.seccomp(linux.SECCOMP.SET_MODE_FILTER, linux.SECCOMP.FILTER_FLAG.SPEC_ALLOW, &program));
 }
@@ -88,39 +89,50 @@ fn load(code: *const Filter) linux.E {
 // Generating
 
 /// With `placeholders` where the protected processes' numbers go.
-const template = blk: {
-    @setEvalBranchQuota(2_000_000);
-    const code = generate();
-    assert(code.len <= 4096); // BPF_MAXINSNS
-    break :blk code[0..code.len].*;
+const templates = blk: {
+    @setEvalBranchQuota(4_000_000);
+    break :blk std.EnumArray(abi.Detail, Filter).init(.{ .normal = template(.normal), .full = template(.full) });
 };
 
-pub const Filter = [template.len]Instruction;
+fn template(comptime detail: abi.Detail) Filter {
+    const code = generate(detail);
+    var filter: Filter = .{ .length = code.len };
+    @memcpy(filter.code[0..code.len], code);
+    return filter;
+}
+
+/// Far below BPF_MAXINSNS, which is 4096.
+const filter_max = 1536;
+
+pub const Filter = struct {
+    code: [filter_max]Instruction = @splat(.{ .code = ret, .k = RET.KILL_PROCESS }),
+    length: usize,
+};
 
 /// Process numbers go up to 2^22, flags and commands of the table are others: no constant is mistaken for these.
 const placeholders: syscalls.Protected = .{ 0x7eed_0001, 0x7eed_0002 };
 
-pub fn filterFor(protected: syscalls.Protected) Filter {
-    var code = template;
-    for (&code) |*instruction| {
+pub fn filterFor(detail: abi.Detail, protected: syscalls.Protected) Filter {
+    var filter = templates.get(detail);
+    for (filter.code[0..filter.length]) |*instruction| {
         if (instruction.code != jump_equal) continue;
         for (placeholders, protected) |placeholder, process| {
             if (instruction.k == placeholder) instruction.k = process;
         }
     }
-    return code;
+    return filter;
 }
 
-fn generate() []const Instruction {
+fn generate(comptime detail: abi.Detail) []const Instruction {
     const load_arch = [_]Instruction{load32(@offsetOf(Data, "arch"))};
     const load_number = [_]Instruction{load32(@offsetOf(Data, "nr"))};
     return load_arch ++ switch (builtin.cpu.arch) {
         .x86_64 => blk: {
-            const native = load_number ++ x32Check() ++ tree(.x86_64);
-            const compat = load_number ++ tree(.i386);
+            const native = load_number ++ x32Check() ++ tree(.x86_64, detail);
+            const compat = load_number ++ tree(.i386, detail);
             break :blk onEqual(ptrace.audit.x86_64, native) ++ onEqual(ptrace.audit.ia32, compat) ++ trace(.unknown);
         },
-        .aarch64 => onEqual(ptrace.audit.aarch64, load_number ++ tree(.aarch64)) ++ trace(.unknown),
+        .aarch64 => onEqual(ptrace.audit.aarch64, load_number ++ tree(.aarch64, detail)) ++ trace(.unknown),
         else => @compileError("unsupported architecture"),
     };
 }
@@ -138,8 +150,8 @@ fn x32Check() []const Instruction {
 /// Numbers from `from` up to the next range's.
 const Range = struct { from: u32, leaf: syscalls.Verdict };
 
-fn ranges(comptime of: abi.Abi) []const Range {
-    const table = syscalls.verdicts(of);
+fn ranges(comptime of: abi.Abi, comptime detail: abi.Detail) []const Range {
+    const table = syscalls.verdicts(of, detail);
     var list: [table.len + 1]Range = undefined;
     var count = 0;
     for (table, 0..) |decided, number| {
@@ -155,8 +167,8 @@ fn ranges(comptime of: abi.Abi) []const Range {
     return &result;
 }
 
-fn tree(comptime of: abi.Abi) []const Instruction {
-    return subtree(of, ranges(of));
+fn tree(comptime of: abi.Abi, comptime detail: abi.Detail) []const Instruction {
+    return subtree(of, ranges(of, detail));
 }
 
 /// With the number in the accumulator. A conditional jump reaches 255 instructions, an unconditional one everything.
@@ -272,7 +284,7 @@ pub fn evaluate(filter: *const Filter, data: *const Data) u32 {
     var accumulator: u32 = 0;
     var at: usize = 0;
     while (true) {
-        const instruction = filter[at];
+        const instruction = filter.code[at];
         at += 1;
         switch (instruction.code) {
             ld_word => accumulator = std.mem.readInt(u32, bytes[instruction.k..][0..4], .little),
@@ -312,17 +324,21 @@ fn dataOf(arch: u32, number: u64, arguments: [6]u64) Data {
 }
 
 fn says(arch: u32, number: u64, arguments: [6]u64) ?Class {
+    return saysWith(.normal, arch, number, arguments);
+}
+
+fn saysWith(comptime detail: abi.Detail, arch: u32, number: u64, arguments: [6]u64) ?Class {
     const filter = comptime blk: {
         @setEvalBranchQuota(10_000);
-        break :blk filterFor(test_protected);
+        break :blk filterFor(detail, test_protected);
     };
     const d = dataOf(arch, number, arguments);
     return classOf(evaluate(&filter, &d));
 }
 
 /// The same decision in plain words, to compare the filter with.
-fn expected(of: abi.Abi, number: u64, arguments: [6]u64) ?Class {
-    switch (syscalls.verdict(of, number)) {
+fn expected(of: abi.Abi, detail: abi.Detail, number: u64, arguments: [6]u64) ?Class {
+    switch (syscalls.verdict(of, detail, number)) {
         .not_watched => return null,
         .unknown => return .unknown,
         .watched => |index| {
@@ -337,17 +353,19 @@ const telling = [_]u64{
 };
 
 test "every number of every table, with telling arguments" {
-    inline for (.{ .{ ptrace.audit.x86_64, abi.Abi.x86_64 }, .{ ptrace.audit.ia32, abi.Abi.i386 } }) |table| {
+    const tables = .{ .{ ptrace.audit.x86_64, abi.Abi.x86_64 }, .{ ptrace.audit.ia32, abi.Abi.i386 } };
+    inline for (tables) |table| inline for (.{ .normal, .full }) |detail| {
         for (0..700) |number| {
             for (telling) |a| {
                 for (telling) |b| {
                     const arguments: [6]u64 = .{ a, b, a, b, a, b };
                     errdefer std.debug.print("{t} {d} {any}\n", .{ table[1], number, arguments });
-                    try testing.expectEqual(expected(table[1], number, arguments), says(table[0], number, arguments));
+                    const wanted = expected(table[1], detail, number, arguments);
+                    try testing.expectEqual(wanted, saysWith(detail, table[0], number, arguments));
                 }
             }
         }
-    }
+    };
 }
 
 test "the odd ends" {
@@ -366,11 +384,12 @@ test "the odd ends" {
 test "the kernel takes it, and without a tracer what is watched does not exist" {
     const pid = try sys.fork();
     if (pid == 0) {
-        if (installFor(.{ .allow_without_no_new_privs = false, .protected = .{ 1, 2 } }) == .failed) sys.exit(10);
+        if (installFor(.{ .allow_without_no_new_privs = false, .protected = .{ 1, 2 }, .detail = .full }) == .failed) sys.exit(10);
         // open, and a clone that asks to be untraced: ENOSYS. A plain call and a plain mmap work.
         if (linux.errno(linux.openat(linux.AT.FDCWD, "/", .{}, 0)) != .NOSYS) sys.exit(11);
         if (linux.errno(linux.clone2(linux.CLONE.UNTRACED, 0)) != .NOSYS) sys.exit(12);
         if (linux.errno(linux.syscall1(.memfd_secret, 0)) != .NOSYS) sys.exit(13);
+        if (linux.errno(linux.write(1, "", 0)) != .NOSYS) sys.exit(21);
         if (linux.getppid() == 0) sys.exit(14);
         const private = linux.mmap(null, 4096, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = true }, -1, 0);
         if (linux.errno(private) != .SUCCESS) sys.exit(15);

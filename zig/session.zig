@@ -98,6 +98,11 @@ pub const Session = struct {
         sys.futexWake(&session.control.seized);
     }
 
+    /// Known from the start on.
+    pub fn detail(session: *const Session) abi.Detail {
+        return if (session.control.trace_detail == @backingInt(abi.Detail.full)) .full else .normal;
+    }
+
     /// 1 once somebody wants the tree dead.
     pub fn killRequested(session: *const Session) bool {
         return @atomicLoad(u32, &session.control.kill_all, .acquire) != 0;

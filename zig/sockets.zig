@@ -188,7 +188,8 @@ fn onTransfer(tracer: *Tracer, thread: *Thread, result: i64) Error!bool {
         return false;
     }
     // write(2) has other things there.
-    const is_addressed = call.row != tracee.Call.no_row and call.arguments[4] != 0;
+    const is_send = call.row != tracee.Call.no_row and syscalls.rows[call.row].special == .send;
+    const is_addressed = is_send and call.arguments[4] != 0;
     const room: decode.Room = .{ .buffer = &tracer.scratch.data, .room = entry.bytes };
     const sent = try decode.addTransfer(&calls.context(tracer, thread), call.role, is_addressed, result, room, &items);
     // The table's items hold the same data, and less of it.

@@ -31,7 +31,12 @@ pub fn run(session: *Session, parent: i32, mask: linux.sigset_t) noreturn {
 
     _ = sys.prctl(.SET_PDEATHSIG, 0) catch {};
     if (control.trace != 0) {
-        switch (seccomp.installFor(.{ .allow_without_no_new_privs = true, .protected = .{ @intCast(parent), @intCast(session.front_pid) } })) {
+        const options: seccomp.Options = .{
+            .allow_without_no_new_privs = true,
+            .protected = .{ @intCast(parent), @intCast(session.front_pid) },
+            .detail = session.detail(),
+        };
+        switch (seccomp.installFor(options)) {
             .without_no_new_privs => session.setFeature(.without_no_new_privs),
             .with_no_new_privs => {},
             .failed => |e| fail(session, .filter, sys.errnoNumber(e), 125),

@@ -32,6 +32,10 @@ pub const Row = struct {
     reaches: ?Reach = null,
     layout: Layout = .registers,
     tables: Tables = .all,
+    /// Argument with the descriptor that the call writes its result's bytes to; counted with `Detail.full`.
+    writes_to: u8 = Argument.none,
+    /// `full`: with less detail the call is not watched, for the reason in not_watched.zig.
+    detail: abi.Detail = .normal,
 };
 
 /// What comes of the call.
@@ -44,6 +48,8 @@ pub const Event = enum {
     call,
     /// No record of its own: the tracer only has to prevent or notice something.
     guard,
+    /// No record of its own: its bytes are counted, see writes.zig.
+    write,
 };
 
 pub const Stops = enum {
@@ -174,6 +180,8 @@ pub const Special = enum {
     receive,
     /// It takes a descriptor out of another process.
     take,
+    /// A list of operations; those that write are counted.
+    io_submit,
 };
 
 /// Where the six arguments are.
@@ -358,10 +366,10 @@ pub const rows = [_]Row{
     .{ .name = "ftruncate", .arguments = &.{fd0} },
     .{ .name = "ftruncate64", .arguments = &.{fd0} },
     .{ .name = "fallocate", .arguments = &.{fd0} },
-    .{ .name = "copy_file_range", .arguments = &.{ fd0, arg(2, .descriptor) } },
-    .{ .name = "sendfile", .arguments = &.{ fd0, arg(1, .descriptor) } },
-    .{ .name = "sendfile64", .arguments = &.{ fd0, arg(1, .descriptor) } },
-    .{ .name = "splice", .arguments = &.{ fd0, arg(2, .descriptor) } },
+    .{ .name = "copy_file_range", .arguments = &.{ fd0, arg(2, .descriptor) }, .writes_to = 2 },
+    .{ .name = "sendfile", .arguments = &.{ fd0, arg(1, .descriptor) }, .writes_to = 0 },
+    .{ .name = "sendfile64", .arguments = &.{ fd0, arg(1, .descriptor) }, .writes_to = 0 },
+    .{ .name = "splice", .arguments = &.{ fd0, arg(2, .descriptor) }, .writes_to = 2 },
     .{
         .name = "ioctl",
         .when = &.{&.{.{ .one_of = .{
@@ -373,6 +381,14 @@ pub const rows = [_]Row{
     },
     .{ .name = "memfd_create", .arguments = &.{ arg(0, .text), made } },
     .{ .name = "memfd_secret", .arguments = &.{made} },
+
+    // Content by write(2), with full detail. tee and vmsplice write to pipes only.
+    .{ .name = "write", .event = .write, .detail = .full, .writes_to = 0 },
+    .{ .name = "writev", .event = .write, .detail = .full, .writes_to = 0 },
+    .{ .name = "pwrite64", .event = .write, .detail = .full, .writes_to = 0 },
+    .{ .name = "pwritev", .event = .write, .detail = .full, .writes_to = 0 },
+    .{ .name = "pwritev2", .event = .write, .detail = .full, .writes_to = 0 },
+    .{ .name = "io_submit", .event = .write, .detail = .full, .special = .io_submit },
 
     // Memory. One stop: an interpreter with a JIT changes protections thousands of times.
     .{ .name = "mmap", .stops = .entry, .when = mmap_when, .arguments = &.{arg(4, .descriptor)}, .tables = .native },
@@ -480,19 +496,20 @@ pub const Verdict = union(enum) {
     unknown,
 };
 
-/// `verdicts(.x86_64)[number]`
-pub fn verdicts(comptime of: abi.Abi) *const [tableSize(of)]Verdict {
+/// `verdicts(.x86_64, .normal)[number]`
+pub fn verdicts(comptime of: abi.Abi, comptime detail: abi.Detail) *const [tableSize(of)]Verdict {
     return &struct {
-        const table = makeVerdicts(of);
+        const table = makeVerdicts(of, detail);
     }.table;
 }
 
-fn makeVerdicts(comptime of: abi.Abi) [tableSize(of)]Verdict {
+fn makeVerdicts(comptime of: abi.Abi, comptime detail: abi.Detail) [tableSize(of)]Verdict {
     @setEvalBranchQuota(100_000);
     var table: [tableSize(of)]Verdict = @splat(.unknown);
     for (rows, 0..) |row, i| {
         if (!inTable(row, of) or !@hasField(Names(of), row.name)) continue;
-        if (not_watched.reasonFor(row.name) != null)
+        if (row.detail == .full and detail == .normal) continue;
+        if (row.detail == .normal and not_watched.reasonFor(row.name) != null)
             @compileError("system call '" ++ row.name ++ "' is watched and in not_watched.zig");
         table[@backingInt(@field(Names(of), row.name))] = .{ .watched = i };
     }
@@ -508,22 +525,26 @@ fn makeVerdicts(comptime of: abi.Abi) [tableSize(of)]Verdict {
 
 comptime {
     assert(rows.len < 256);
-    for ([_]abi.Abi{ .x86_64, .i386, .aarch64 }) |of| _ = verdicts(of);
+    for ([_]abi.Abi{ .x86_64, .i386, .aarch64 }) |of| {
+        for ([_]abi.Detail{ .normal, .full }) |detail| _ = verdicts(of, detail);
+    }
 }
 
-pub fn verdict(of: abi.Abi, number: u64) Verdict {
+pub fn verdict(of: abi.Abi, detail: abi.Detail, number: u64) Verdict {
     switch (of) {
         inline .x86_64, .i386, .aarch64 => |known| {
-            const table = verdicts(known);
+            const table = switch (detail) {
+                inline else => |how| verdicts(known, how),
+            };
             return if (number < table.len) table[@intCast(number)] else .unknown;
         },
         .x32 => return .unknown,
     }
 }
 
-/// The row of a call that is watched.
+/// The row of a call that is watched in any case.
 pub fn rowOf(of: abi.Abi, number: u64) ?*const Row {
-    return switch (verdict(of, number)) {
+    return switch (verdict(of, .normal, number)) {
         .watched => |index| &rows[index],
         .not_watched, .unknown => null,
     };
@@ -581,23 +602,11 @@ pub fn socketcallArguments(which: u64) usize {
 const published = .{ abi.Abi.x86_64, abi.Abi.i386, abi.Abi.aarch64 };
 
 /// One line for each call that is not watched: `ABI NUMBER NAME: reason`. Its SHA-256 is in every record.
-pub fn writeIgnored(out: *std.Io.Writer) std.Io.Writer.Error!void {
+pub fn writeIgnored(comptime detail: abi.Detail, out: *std.Io.Writer) std.Io.Writer.Error!void {
     inline for (published) |of| {
         const reasons = comptime reasonsByNumber(of);
-        for (verdicts(of), reasons, 0..) |decided, reason, number| {
+        for (verdicts(of, detail), reasons, 0..) |decided, reason, number| {
             if (decided == .not_watched) try out.print("{t} {d} {s}: {s}\n", .{ of, number, nameOf(of, number), reason });
-        }
-    }
-}
-
-/// One line for each call that is watched: `ABI NUMBER NAME: when`.
-pub fn writeWatched(out: *std.Io.Writer) std.Io.Writer.Error!void {
-    inline for (published) |of| {
-        for (verdicts(of), 0..) |decided, number| {
-            const row = if (decided == .watched) rows[decided.watched] else continue;
-            const stops = if (row.stops == .entry) "before the call" else "before and after the call";
-            const condition = if (row.when.len == 0) "" else ", where its arguments matter";
-            try out.print("{t} {d} {s}: {s}{s}\n", .{ of, number, nameOf(of, number), stops, condition });
         }
     }
 }
@@ -615,11 +624,11 @@ fn nameOf(comptime of: abi.Abi, number: usize) []const u8 {
 }
 
 /// `completeness.tracer.ignoredSyscalls`.
-pub fn ignoredDigest() [32]u8 {
+pub fn ignoredDigest(comptime detail: abi.Detail) [32]u8 {
     const Sha256 = std.crypto.hash.sha2.Sha256;
     var buffer: [256]u8 = undefined;
     var hashing: std.Io.Writer.Hashing(Sha256) = .init(&buffer);
-    writeIgnored(&hashing.writer) catch unreachable; // a hash takes all bytes
+    writeIgnored(detail, &hashing.writer) catch unreachable; // a hash takes all bytes
     hashing.writer.flush() catch unreachable; // as above
     return hashing.hasher.finalResult();
 }
@@ -663,11 +672,14 @@ test "verdicts" {
     try testing.expectEqualStrings("openat", rowOf(.aarch64, 56).?.name);
     try testing.expectEqual(Layout.ia32_mmap, rowOf(.i386, 90).?.layout);
     try testing.expectEqual(Layout.registers, rowOf(.x86_64, 9).?.layout);
-    try testing.expectEqual(Verdict.not_watched, verdict(.x86_64, 0)); // read
-    try testing.expectEqual(Verdict.not_watched, verdict(.x86_64, 3)); // close
-    try testing.expectEqual(Verdict.unknown, verdict(.x86_64, 400)); // a hole
-    try testing.expectEqual(Verdict.unknown, verdict(.x86_64, 100_000));
-    try testing.expectEqual(Verdict.unknown, verdict(.i386, std.math.maxInt(u64)));
+    try testing.expectEqual(Verdict.not_watched, verdict(.x86_64, .full, 0)); // read
+    try testing.expectEqual(Verdict.not_watched, verdict(.x86_64, .full, 3)); // close
+    try testing.expectEqual(Verdict.not_watched, verdict(.x86_64, .normal, 1)); // write
+    try testing.expectEqualStrings("write", rows[verdict(.x86_64, .full, 1).watched].name);
+    try testing.expectEqualStrings("pwrite64", rows[verdict(.aarch64, .full, 68).watched].name);
+    try testing.expectEqual(Verdict.unknown, verdict(.x86_64, .normal, 400)); // a hole
+    try testing.expectEqual(Verdict.unknown, verdict(.x86_64, .full, 100_000));
+    try testing.expectEqual(Verdict.unknown, verdict(.i386, .normal, std.math.maxInt(u64)));
     try testing.expectEqual(@as(?u64, 361), socketcallNumber(2));
     try testing.expectEqual(@as(?u64, 369), socketcallNumber(9)); // send
     try testing.expectEqual(@as(?u64, 372), socketcallNumber(17)); // recvmsg
@@ -677,7 +689,7 @@ test "verdicts" {
 test "the list of what is not watched is complete and stable in form" {
     var list: std.Io.Writer.Allocating = .init(testing.allocator);
     defer list.deinit();
-    try writeIgnored(&list.writer);
+    try writeIgnored(.normal, &list.writer);
     const text = list.written();
     try testing.expect(std.mem.find(u8, text, "x86_64 0 read: ") != null);
     try testing.expect(std.mem.find(u8, text, "i386 3 read: ") != null);
@@ -685,5 +697,6 @@ test "the list of what is not watched is complete and stable in form" {
     try testing.expect(std.mem.find(u8, text, " openat: ") == null);
     var expected: [32]u8 = undefined;
     std.crypto.hash.sha2.Sha256.hash(text, &expected, .{});
-    try testing.expectEqual(expected, ignoredDigest());
+    try testing.expectEqual(expected, ignoredDigest(.normal));
+    try testing.expect(!std.mem.eql(u8, &expected, &ignoredDigest(.full)));
 }

@@ -100,9 +100,11 @@ pub const Call = struct {
     outside: i32 = 0,
     /// Of the file that is to be opened for writing.
     size_before: u64 = abi.size_unknown,
+    /// With full detail: the regular file that is written to.
+    writes: ?struct { device: u64, inode: u64 } = null,
 
     /// `closing`: the call is our own, see inject.zig; its buffer has the thread's registers.
-    pub const AtExit = enum { nothing, open, record, guard, closing };
+    pub const AtExit = enum { nothing, open, record, guard, write, closing };
     pub const no_row = 0xff;
     pub const no_buffer = 0xffff_ffff;
 };

@@ -30,6 +30,7 @@ const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
 const sockets = @import("sockets.zig");
 const watch_mod = @import("watch.zig");
+const Writes = @import("writes.zig").Writes;
 const Watch = watch_mod.Watch;
 const Stop = stop_mod.Stop;
 const Thread = tracee.Thread;
@@ -92,6 +93,8 @@ pub const Tracer = struct {
     descriptors: descriptors_mod.Descriptors,
     watch: Watch,
     names: NameChanges,
+    detail: abi.Detail,
+    writes: Writes,
     scratch: *Scratch,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
@@ -150,9 +153,11 @@ pub const Tracer = struct {
             .descriptors = descriptors,
             .watch = try .init(),
             .names = try .init(),
+            .detail = session.detail(),
+            .writes = try .init(),
             .scratch = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Scratch)))),
             .privileged = privileged,
-            .filter = seccomp.filterFor(.{ @intCast(session.tracer_pid), @intCast(session.front_pid) }),
+            .filter = seccomp.filterFor(session.detail(), .{ @intCast(session.tracer_pid), @intCast(session.front_pid) }),
         };
     }
 
@@ -161,6 +166,7 @@ pub const Tracer = struct {
         tracer.descriptors.deinit();
         tracer.watch.deinit();
         tracer.names.deinit();
+        tracer.writes.deinit();
         tracer.tracees.deinit();
         sys.unmap(@ptrCast(@alignCast(tracer.scratch)), @sizeOf(Scratch));
     }

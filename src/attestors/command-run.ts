@@ -283,7 +283,7 @@ export function eventJson({ syscall, detail, args, path, targetPath, time, resul
 }
 
 export function completenessJson({ verdict, gaps, tracer }: Completeness): JsonObject {
-  const { mode, kernel, privileged, features, ignoredSyscalls } = tracer;
+  const { mode, detail: traceDetail, kernel, privileged, features, ignoredSyscalls } = tracer;
   return {
     verdict,
     gaps: gaps.map(({ kind, severity, count, processIds, detail }) => ({
@@ -293,7 +293,7 @@ export function completenessJson({ verdict, gaps, tracer }: Completeness): JsonO
       processids: processIds,
       detail,
     })),
-    tracer: { mode, kernel, privileged, features, ignoredSyscalls },
+    tracer: { mode, detail: traceDetail, kernel, privileged, features, ignoredSyscalls },
   };
 }
 

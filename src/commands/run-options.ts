@@ -14,6 +14,8 @@ export interface RunOptions {
   /** Undefined: a file named after the step. `-`: stdout. */
   readonly outfile: string | undefined;
   readonly trace: boolean;
+  /** `full`: at every call that writes, too. */
+  readonly traceDetail: "normal" | "full";
   /** Attestors beside those that always run. */
   readonly attestations: readonly string[];
   readonly workingDirectory: string | undefined;
@@ -89,6 +91,12 @@ export const runOptions: readonly Option[] = [
     help: "where the record goes, - for stdout (default NAME.attestation.json)",
   },
   { long: "trace", short: "r", kind: "boolean", help: "record every process of the command at the system-call level" },
+  {
+    long: "trace-detail",
+    kind: "string",
+    value: "LEVEL",
+    help: "with --trace, normal, or full, which stops at every write too: exact bytes in fileOps, slower (default normal)",
+  },
   {
     long: "attestations",
     short: "a",
@@ -215,6 +223,7 @@ const schema = z.object({
   "signer-file-key-passphrase-path": optionalName,
   outfile: optionalName,
   trace: flag,
+  "trace-detail": z.enum(["normal", "full"], { error: "is normal or full" }).optional(),
   attestations: list,
   workingdir: optionalName,
   hashes: list.pipe(
@@ -267,6 +276,7 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     signer: chosenSigner(values),
     outfile: values.outfile,
     trace: values.trace,
+    traceDetail: values["trace-detail"] ?? "normal",
     attestations,
     workingDirectory: values.workingdir,
     hashes: [...new Set(values.hashes)],
@@ -299,8 +309,9 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
   };
 }
 
-/** Without a trace nobody knows what was written elsewhere, and nothing is labelled. */
+/** Without a trace nothing is stopped at, nobody knows what was written elsewhere, and nothing is labelled. */
 const tracedOnly = [
+  "trace-detail",
   "product-glob",
   "cache-add-pattern",
   "cache-allow-pattern",

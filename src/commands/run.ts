@@ -7,7 +7,6 @@ import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
 import { ToolError } from "../errors.ts";
-import { ignoredSyscalls } from "../native/abi.gen.ts";
 import { Session } from "../native/session.ts";
 import { printable } from "../reports/printable.ts";
 import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
@@ -126,6 +125,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   using trace = options.trace ? await createTrace(plan, session, before) : undefined;
   session.start({
     trace: options.trace,
+    traceDetail: options.traceDetail,
     argvIndex: plan.argvIndex,
     workingDirectory: options.workingDirectory === undefined ? undefined : Buffer.from(options.workingDirectory),
     graceMs: options.graceMs,
@@ -176,7 +176,7 @@ async function createTrace({ options, signer }: RunPlan, session: Session, befor
     closeDescriptor: descriptor => session.closeDescriptor(descriptor),
     onUnderstood: inode => session.understood(inode),
     kernelRelease: before.host.kernelRelease,
-    ignoredSyscalls,
+    detail: options.traceDetail,
     frontEndPid: process.pid,
     keepEnvironments: options.attestations.includes("environment"),
     repeatsEnvironments: options.predicate === "command-run/v0.1",

@@ -49,6 +49,7 @@ export class ControlBlock {
       throw new ToolError("working-directory", "the path of the working directory is too long");
     if (options.withheldDescriptors.length > withheldMax) throw new ToolError("internal", "too many descriptors to withhold");
     view.setUint32(abi.Control.trace, options.trace ? 1 : 0, true);
+    view.setUint32(abi.Control.traceDetail, abi.Detail[options.traceDetail], true);
     view.setUint32(abi.Control.argvIndex, options.argvIndex, true);
     view.setUint32(abi.Control.graceMs, options.graceMs, true);
     view.setUint32(abi.Control.allowIoUring, options.allowIoUring ? 1 : 0, true);

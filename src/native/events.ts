@@ -157,13 +157,34 @@ export interface GapEvent extends EventHeader {
   text: string;
 }
 
+/** Calls of one process that wrote to one file, since the last such event of the two. */
+export interface WrittenEvent extends EventHeader {
+  kind: "written";
+  device: bigint;
+  inode: bigint;
+  bytes: bigint;
+  calls: bigint;
+  firstTimeNs: bigint;
+  /** As the descriptor's link said; "" if it could not be read. */
+  path: string;
+}
+
 export interface CommandEndEvent extends EventHeader {
   kind: "command_end";
   /** Wait status. */
   status: number;
 }
 
-export type Event = ProcessEvent | ExecEvent | ExitEvent | OpenEvent | InheritedEvent | SyscallEvent | GapEvent | CommandEndEvent;
+export type Event =
+  | ProcessEvent
+  | ExecEvent
+  | ExitEvent
+  | OpenEvent
+  | InheritedEvent
+  | SyscallEvent
+  | GapEvent
+  | CommandEndEvent
+  | WrittenEvent;
 
 // ---------------------------------------------------------------------------------------------
 // Refusals
@@ -256,6 +277,8 @@ export class Decoder {
         return this.#inherited(at, end, header);
       case "gap":
         return this.#gap(at, end, header);
+      case "written":
+        return this.#written(at, end, header);
       case "command_end":
         return { kind, ...header, status: this.#status(at, end, abi.CommandEnd) };
     }
@@ -375,6 +398,23 @@ export class Decoder {
     const peer = parts.bytes(abi.Inherited.peerLength);
     const domain = view.getUint32(at + abi.Inherited.domain, true);
     if (domain !== 0) event.socket = { domain, type: view.getUint32(at + abi.Inherited.type, true), peer };
+    parts.end();
+    return event;
+  }
+
+  #written(at: number, end: number, header: EventHeader): WrittenEvent {
+    const view = this.#view;
+    const parts = this.#parts(at, end, abi.Written);
+    const event: WrittenEvent = {
+      kind: "written",
+      ...header,
+      device: view.getBigUint64(at + abi.Written.device, true),
+      inode: view.getBigUint64(at + abi.Written.inode, true),
+      bytes: view.getBigUint64(at + abi.Written.bytes, true),
+      calls: view.getBigUint64(at + abi.Written.calls, true),
+      firstTimeNs: view.getBigUint64(at + abi.Written.firstNs, true) + this.#realtimeOffset,
+      path: parts.text(abi.Written.pathLength),
+    };
     parts.end();
     return event;
   }

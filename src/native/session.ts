@@ -25,6 +25,7 @@ import { Wakeups } from "./wakeups.ts";
 
 export interface StartOptions {
   trace: boolean;
+  traceDetail: abi.Detail;
   /** Of the command's first word in `argv`. */
   argvIndex: number;
   workingDirectory: Uint8Array | undefined;

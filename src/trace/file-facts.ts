@@ -24,6 +24,8 @@ export interface ProcessFiles {
   writers: Map<string, Writer[]>;
   /** Opened for writing, by path with the time of the first open, where the content cannot be looked at. */
   unreadWrites: Map<string, bigint> | undefined;
+  /** With full detail: what its calls wrote, by file; by path where that is all that is known. */
+  bytes: Map<WrittenFile | string, WrittenBytes> | undefined;
   root: string;
   ops: FileOps | undefined;
   parent: number;
@@ -31,6 +33,14 @@ export interface ProcessFiles {
   created: number;
   children: number[];
   alive: boolean;
+  /** Whether `bytes` is all that it wrote; else it is known by the growth of files only. */
+  countsWrites: boolean;
+}
+
+export interface WrittenBytes {
+  bytes: bigint;
+  /** Of the first call. */
+  timeNs: bigint;
 }
 
 /** Contents of one path in one process. Beyond it equal neighbours are folded; what is still more is a gap. */
@@ -63,8 +73,8 @@ export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileF
 }
 
 /** One content of each path, and nothing written: nearly all processes of a large build. */
-function hasOnlyRead({ reads, writers, unreadWrites }: ProcessFiles): boolean {
-  if (writers.size > 0 || unreadWrites !== undefined) return false;
+function hasOnlyRead({ reads, writers, unreadWrites, bytes }: ProcessFiles): boolean {
+  if (writers.size > 0 || unreadWrites !== undefined || bytes !== undefined) return false;
   let isSingle = true;
   reads.forEach((_, found) => {
     if (Array.isArray(found)) isSingle = false;
@@ -129,7 +139,7 @@ export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, fig
   figures.reads += process.reads.size;
   figures.renames += process.ops?.renames.length ?? 0;
   figures.deletes += process.ops?.deletes.length ?? 0;
-  let isSimple = process.writers.size === 0 && process.unreadWrites === undefined;
+  let isSimple = process.writers.size === 0 && process.unreadWrites === undefined && process.bytes === undefined;
   let unhashed = 0;
   let largest = figures.largestRead?.bytes ?? 0n;
   process.reads.forEach((path, found) => {
@@ -188,7 +198,8 @@ function writtenByName(process: ProcessFiles, names: Names<WrittenFile>, facts: 
     const current = names.of(file);
     const finalNames = (current.length > 0 ? current : [names.last(file)]).map(name => belowRoot(name, process.root));
     const grown = left && isKnown(left) ? left.size - sizeBefore : 0n;
-    facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(grown > 0n ? grown : 0n), time });
+    const counted = process.countsWrites ? (process.bytes?.get(file)?.bytes ?? 0n) : grown;
+    facts.fileOps.writes.push({ path: finalNames[0] ?? "", bytes: Number(counted > 0n ? counted : 0n), time });
     for (const name of finalNames) {
       facts.writtenDigests.delete(name);
       if (!left || !isKnown(left)) continue;
@@ -198,9 +209,26 @@ function writtenByName(process: ProcessFiles, names: Names<WrittenFile>, facts: 
       else byName.set(name, [left]);
     }
   }
-  for (const [path, time] of process.unreadWrites ?? []) facts.fileOps.writes.push({ path, bytes: 0, time });
+  for (const [path, time] of process.unreadWrites ?? []) {
+    facts.fileOps.writes.push({ path, bytes: Number(process.bytes?.get(path)?.bytes ?? 0n), time });
+  }
+  addInheritedWrites(process, new Set(writers.map(({ file }) => file)), names, facts);
   facts.fileOps.writes.sort((a, b) => compare(a.time, b.time));
   return byName;
+}
+
+/** Through descriptors that somebody else has opened. */
+function addInheritedWrites(
+  process: ProcessFiles,
+  opened: ReadonlySet<WrittenFile>,
+  names: Names<WrittenFile>,
+  facts: FileFacts,
+): void {
+  for (const [file, { bytes, timeNs: time }] of process.bytes ?? []) {
+    if (typeof file === "string" ? process.unreadWrites?.has(file) : opened.has(file)) continue;
+    const name = typeof file === "string" ? file : belowRoot(names.of(file)[0] ?? names.last(file), process.root);
+    facts.fileOps.writes.push({ path: name, bytes: Number(bytes), time });
+  }
 }
 
 const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -2,7 +2,15 @@
 //
 // The rules stand in docs/command-run.md: readers get the content at their open, writers the content that they left.
 // What is long-lived and large is kept once: paths are interned, contents shared.
-import type { ExitEvent, FileIdentity, InheritedEvent, OpenEvent, ProcessEvent, SyscallEvent } from "../native/events.ts";
+import type {
+  ExitEvent,
+  FileIdentity,
+  InheritedEvent,
+  OpenEvent,
+  ProcessEvent,
+  SyscallEvent,
+  WrittenEvent,
+} from "../native/events.ts";
 import { type Content, type Contents, isKnown } from "./contents.ts";
 import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
@@ -27,6 +35,8 @@ export interface FilesOptions {
   contents: Contents;
   reportGap: ReportGap;
   keptMax?: number;
+  /** The tracer counts what is written. */
+  countsWrites?: boolean;
 }
 
 export class Files {
@@ -46,11 +56,13 @@ export class Files {
   #operations = 0;
   readonly #readsTable = new ReadsTable();
   #last: { serial: number; facts: FileFacts } | undefined;
+  readonly #countsWrites: boolean;
   failedOpens = 0;
 
   constructor(options: FilesOptions) {
     this.#contents = options.contents;
     this.#reportGap = options.reportGap;
+    this.#countsWrites = options.countsWrites ?? false;
     const { contents, reportGap, keptMax } = options;
     const hasHeirs = (process: number, sequence: number) => this.#hasHeirs(process, sequence);
     this.#written = new WrittenFiles({ contents, reportGap, hasHeirs, ...(keptMax === undefined ? {} : { keptMax }) });
@@ -109,6 +121,16 @@ export class Files {
         this.#changes,
       );
     }
+  }
+
+  /** What the process has written to the file, so far or once more. */
+  onWritten(event: WrittenEvent): void {
+    const process = this.#process(event.process);
+    const file = this.#written.latest(event) ?? belowRoot(event.path, process.root);
+    process.bytes ??= new Map();
+    const known = process.bytes.get(file);
+    if (known) known.bytes += event.bytes;
+    else process.bytes.set(file, { bytes: event.bytes, timeNs: event.firstTimeNs });
   }
 
   /** The kernel has read a program or an interpreter; an exec is no open. */
@@ -198,6 +220,7 @@ export class Files {
         process.unreadWrites ??= new Map();
         if (!process.unreadWrites.has(label.path)) process.unreadWrites.set(label.path, event.timeNs);
         this.#unreadOutputs.set(fileKey(event.file), { isVague: true });
+        this.#written.replaced(event.file);
       }
       return;
     }
@@ -341,6 +364,8 @@ export class Files {
         created: 0,
         children: [],
         alive: true,
+        countsWrites: this.#countsWrites,
+        bytes: undefined,
       };
       this.#processes[serial] = process;
     }

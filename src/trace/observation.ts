@@ -250,7 +250,14 @@ export interface Gap {
 export interface Completeness {
   verdict: Verdict;
   gaps: Gap[];
-  tracer: { mode: string; kernel: string; privileged: boolean; features: string[]; ignoredSyscalls: Hex };
+  tracer: {
+    mode: string;
+    detail: "normal" | "full";
+    kernel: string;
+    privileged: boolean;
+    features: string[];
+    ignoredSyscalls: Hex;
+  };
 }
 
 /** A content that the build read or executed and had not written. */

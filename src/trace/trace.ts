@@ -27,6 +27,8 @@ export interface TraceOptions {
   /** What the record says about the tracer; for tests, since the defaults are the truth. */
   kernelRelease?: string;
   ignoredSyscalls?: Hex;
+  /** What the tracer was told to watch. */
+  detail?: abi.Detail;
   /** Parent of the command in the record: this process. */
   frontEndPid?: number;
   /** Environments are large, and only the environment attestor's run records them. */
@@ -73,7 +75,8 @@ export class Trace {
     const pidOf = (process: number) => this.#processes.pidOf(process);
     this.#digester = new Digester({ hashes, ...digesterLimits });
     const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
-    this.#files = new Files({ contents, reportGap, ...(keptMax === undefined ? {} : { keptMax }) });
+    const countsWrites = options.detail === "full";
+    this.#files = new Files({ contents, reportGap, countsWrites, ...(keptMax === undefined ? {} : { keptMax }) });
     this.#keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
@@ -113,6 +116,9 @@ export class Trace {
         return;
       case "exec":
         this.#processes.onExec(event);
+        return;
+      case "written":
+        this.#files.onWritten(event);
         return;
       case "exit":
         this.#processes.onExit(event);
@@ -162,9 +168,10 @@ export class Trace {
     this.#traceFiles = this.#files.takeFiles();
     const processes = Array.from(this.#processes.facts(), facts => this.#observed(facts));
     const files = this.#files.figures();
-    const { kernelRelease: kernel = release(), ignoredSyscalls = abi.ignoredSyscalls } = this.#options;
+    const { kernelRelease: kernel = release(), detail = "normal" } = this.#options;
+    const { ignoredSyscalls = abi.ignoredSyscalls[detail] } = this.#options;
     const features = [...outcome.features];
-    const tracer = { mode: "ptrace", kernel, privileged: features.includes("privileged"), features, ignoredSyscalls };
+    const tracer = { mode: "ptrace", detail, kernel, privileged: features.includes("privileged"), features, ignoredSyscalls };
     const pidOf = (process: number) => this.#processes.pidOf(process);
     const completeness = this.#gaps.finish(tracer, pidOf);
     return {

@@ -52,6 +52,8 @@ export class WrittenFiles {
   readonly #hasHeirs: (process: number, sequence: number) => boolean;
   readonly #keptMax: number;
   readonly #files = new Map<string, WrittenFile>();
+  /** The last that had the number, also without a name. */
+  readonly #latest = new Map<string, WrittenFile>();
   readonly #inodes = new Set<number>();
   /** In the order in which they were kept: the oldest goes first. */
   readonly #kept = new Set<Writer>();
@@ -74,6 +76,16 @@ export class WrittenFiles {
   /** Those that have not lost their last name, as far as that was seen. */
   all(): IterableIterator<WrittenFile> {
     return this.#files.values();
+  }
+
+  /** Also one that has lost its last name: it can be written to still. */
+  latest(file: { device: bigint; inode: bigint }): WrittenFile | undefined {
+    return this.#latest.get(fileKey(file));
+  }
+
+  /** The number is that of a file which is not followed here. */
+  replaced(file: { device: bigint; inode: bigint }): void {
+    this.#latest.delete(fileKey(file));
   }
 
   /** Takes the descriptor. */
@@ -161,6 +173,7 @@ export class WrittenFiles {
     if (!file) {
       file = newFile(open);
       this.#files.set(key, file);
+      this.#latest.set(key, file);
       this.#inodes.add(Number(file.inode));
     }
     file.size = open.file.size;
