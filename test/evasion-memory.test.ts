@@ -72,9 +72,15 @@ describe.skipIf(!isRoot)("a program that may be run but not read", () => {
 
   test("as an ordinary user: flagged, with what cannot be known", async () => {
     using scratch = new Scratch("nobody");
-    const { record, ran } = await traced(scratch, [program(scratch)]);
-    expect(record.processes.length).toBe(1);
+    const path = program(scratch);
+    // By a relative name too: which directory that is in can only be asked before.
+    const { record, ran } = await traced(scratch, ["./unreadable-program"]);
+    expect(record.processes.map(entry => entry.program)).toEqual([path]);
     expect(gaps(record)).toEqual(expect.arrayContaining(["unreadable-memory", "unreadable-file"]));
+    expect(gaps(record)).not.toContain("program-unknown");
+    for (const gap of record.commandRun.completeness?.gaps ?? []) {
+      if (gap.kind === "unreadable-memory" || gap.kind === "unreadable-file") expect(gap.detail).toContain(path);
+    }
     expect(record.commandRun.completeness?.verdict).toBe("incomplete");
     expect(ran.status).toBe(0);
   });

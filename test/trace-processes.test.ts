@@ -57,6 +57,19 @@ for (const user of users) {
       expect(died.length).toBe(6);
     });
 
+    test("a process that crashes and leaves its memory behind", async () => {
+      using scratch = new Scratch(user);
+      const { record, stdout } = await trace(scratch, [
+        "/bin/sh",
+        "-c",
+        "ulimit -c unlimited || echo no; sh -c 'kill -SEGV $$'; exit 0",
+      ]);
+      expect(record.processes.at(-1)?.exitsignal).toBe("SIGSEGV");
+      if (stdout.toString() === "no\n") return; // not for us here
+      const isHandedOver = /^[|@]/.test(readFileSync("/proc/sys/kernel/core_pattern", "latin1"));
+      expect(gaps(record)).toEqual([isHandedOver ? "core-handed-over" : "core-file"]);
+    });
+
     test("a command that is killed while it is stopped ends us too", async () => {
       using scratch = new Scratch(user);
       const { record, status, stderr } = await trace(scratch, [tracee("stopped", scratch)]);

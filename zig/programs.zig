@@ -29,6 +29,7 @@ comptime {
 pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     const call = &thread.call;
     call.names_mark = tracer.names.mark();
+    call.alone = tracer.tracees.processOf(thread).threads == 1;
     const buffer = tracer.tracees.takeBuffer(call) orelse return calls.limit(tracer, thread, "calls at once");
     const given = tracer.memory.string(thread.tid, call.arguments[row.arguments[0].index], buffer[0..paths.max]) catch |e| {
         if (e == error.TraceeGone) return e;
@@ -46,13 +47,13 @@ pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void 
     call.file_known = true;
 }
 
-/// exec closes a descriptor that has CLOEXEC: where it leads to can only be asked now.
+/// exec closes a descriptor that has CLOEXEC: where it leads to can only be asked now. And it may close the process to us, its
+/// working directory too.
 fn keepDirectory(tracer: *Tracer, thread: *Thread, row: *const Row, buffer: []u8) void {
     const call = &thread.call;
-    const at = row.arguments[0].at;
-    if (at == syscalls.Argument.none or (call.length > 0 and buffer[0] == '/')) return;
-    const start = calls.placeOf(tracer, thread, at);
-    if (start.directory == linux.AT.FDCWD) return;
+    if (call.length > 0 and buffer[0] == '/') return;
+    const start = calls.placeOf(tracer, thread, row.arguments[0].at);
+    call.from_cwd = start.directory == linux.AT.FDCWD;
     const directory = paths.base(start, buffer[paths.max..][0..paths.max]) orelse return;
     call.directory_length = @intCast(directory.len);
 }
@@ -88,8 +89,12 @@ pub fn openPath(start: paths.Place, path: []const u8) ?i32 {
 fn place(tracer: *Tracer, thread: *const Thread) paths.Place {
     const call = &thread.call;
     var start = calls.placeOf(tracer, thread, syscalls.rows[call.row].arguments[0].at);
-    if (call.directory_length > 0) start.directory_path = tracer.tracees.buffers[call.buffer][paths.max..][0..call.directory_length];
+    if (call.directory_length > 0 and !call.from_cwd) start.directory_path = keptDirectory(tracer, thread);
     return start;
+}
+
+fn keptDirectory(tracer: *Tracer, thread: *const Thread) []const u8 {
+    return tracer.tracees.buffers[thread.call.buffer][paths.max..][0..thread.call.directory_length];
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -137,6 +142,8 @@ fn withoutDirectory(leader: *const Thread, path: []const u8) []const u8 {
 
 pub fn find(tracer: *Tracer, leader: *const Thread, executable: *const abi.FileIdentity, since: *const name_changes.Since) Program {
     const call = &leader.call;
+    // Closed to us: its own gap says so.
+    if (executable.inode == 0) return .executable;
     // Before anybody has looked, the call was not one of the build.
     if (call.class != .exec or call.buffer == tracee.Call.no_buffer or call.flags & records.bit(.unreadable) != 0) return .executable;
     const argument = tracer.tracees.bufferOf(call);
@@ -149,11 +156,18 @@ pub fn find(tracer: *Tracer, leader: *const Thread, executable: *const abi.FileI
         return .unknown;
     };
     const is_executable = seen == null and isSame(&identity, executable);
-    if (is_executable or seen == null or !isSame(&identity, &seen.?)) {
+    if (is_executable or seen == null or !isSame(&identity, &seen.?) or !call.alone and !isAbsolute(argument)) {
         sys.close(descriptor);
         return if (is_executable) .executable else .unknown;
     }
     return .{ .file = .{ .descriptor = descriptor, .identity = identity } };
+}
+
+/// Not from a directory or a descriptor, which another thread can exchange meanwhile, and back.
+fn isAbsolute(path: []const u8) bool {
+    if (path.len == 0 or path[0] != '/') return false;
+    for ([_][]const u8{ "/proc/", "/dev/" }) |top| if (std.mem.startsWith(u8, path, top)) return false;
+    return true;
 }
 
 fn identityBefore(tracer: *Tracer, leader: *const Thread) abi.FileIdentity {
@@ -175,7 +189,9 @@ pub fn pathOf(tracer: *Tracer, leader: *Thread, executable: []const u8, program:
         .file => |file| (tracer.descriptors.linkOf(file.descriptor, &file.identity, buffer) catch return "").path,
     };
     if (isStartUnknown(leader, argument)) return executable;
-    const resolved = paths.calledBy(&tracer.descriptors, place(tracer, leader), argument, buffer);
+    var start = place(tracer, leader);
+    if (executable.len == 0) start.directory_path = keptDirectory(tracer, leader);
+    const resolved = paths.calledBy(&tracer.descriptors, start, argument, buffer);
     if (resolved.truncated) flags.* |= records.bit(.truncated);
     return resolved.path;
 }

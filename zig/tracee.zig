@@ -79,6 +79,10 @@ pub const Call = struct {
     /// Of an exec: the state of names at its entry, and whether the file that it names was found then.
     names_mark: name_changes.Mark = .{},
     file_known: bool = false,
+    /// That directory is the working directory.
+    from_cwd: bool = false,
+    /// The process had no other thread.
+    alone: bool = true,
     /// Of a call that changes names: its number there.
     name_change: u64 = name_changes.none,
     items: u16 = 0,

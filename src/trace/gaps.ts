@@ -45,6 +45,14 @@ export const gapTable = {
     sentence:
       "the file of a program, or of its interpreter, may have been exchanged while it was executed: which one ran is not known",
   },
+  "core-file": {
+    severity: "gap",
+    sentence: "the kernel wrote the memory of a crashed process into a file, which is not among the files that were written",
+  },
+  "core-handed-over": {
+    severity: "note",
+    sentence: "the kernel handed the memory of a crashed process to the machine's own handler",
+  },
   "group-signal-kept": {
     severity: "note",
     sentence: "a signal that would have ended or stopped the tracer too was sent to the processes of the build alone",

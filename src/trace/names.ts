@@ -52,11 +52,14 @@ export interface ExitStatus {
   /** 128 + n after signal n. */
   code: number;
   signal?: string;
+  /** The kernel has written its memory into a file, or handed it to a handler (core(5)). */
+  isCoreDumped?: true;
 }
 
 /** A wait status, as wait4(2) reports the end of a process. */
 export function exitStatus(status: number): ExitStatus {
   const signal = status & 0x7f;
   if (signal === 0) return { code: (status >> 8) & 0xff };
-  return { code: 128 + signal, signal: signalName(signal) };
+  const coreDumped = 0x80;
+  return { code: 128 + signal, signal: signalName(signal), ...(status & coreDumped ? { isCoreDumped: true as const } : {}) };
 }

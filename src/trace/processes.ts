@@ -82,6 +82,7 @@ export interface ProcessesOptions {
   limits?: { kept?: number; repeated?: number; arguments?: number };
   /** What the kernel runs: for a script the interpreter. */
   executed?: (path: string, file: FileIdentity, content: Content, timeNs: bigint) => void;
+  coreDumped?: (process: number, program: string) => void;
 }
 
 export class Processes {
@@ -140,7 +141,8 @@ export class Processes {
   onExit(event: ExitEvent): void {
     const process = this.#processes[event.process];
     if (!process) throw new Error(`exit of process ${event.process}, which was never created`);
-    const { code, signal } = exitStatus(event.status);
+    const { code, signal, isCoreDumped } = exitStatus(event.status);
+    if (isCoreDumped) this.#options.coreDumped?.(event.process, process.image?.program ?? "");
     process.endTime = event.timeNs;
     process.exitCode = code;
     process.exitSignal = signal;
@@ -195,7 +197,8 @@ export class Processes {
       notHeld: event.programNotHeld,
       content: event.programContent,
     };
-    const executableContent = contents.asOpened(executable, event.executablePath);
+    // A process that is closed to us does not say what it runs.
+    const executableContent = contents.asOpened(executable, event.executablePath || event.programPath);
     this.#options.executed?.(event.executablePath, event.executable, executableContent, timeNs);
     const isSameFile = event.program.device === event.executable.device && event.program.inode === event.executable.inode;
     if (isSameFile && event.programHeld >= 0) contents.closeDescriptor(event.programHeld);

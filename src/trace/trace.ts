@@ -5,6 +5,7 @@ import * as abi from "../native/abi.gen.ts";
 import type { Event } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
+import { coreGap } from "./core-dumps.ts";
 import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
 import { repeatedBytesMax } from "./exec-strings.ts";
@@ -81,7 +82,16 @@ export class Trace {
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
     const wordLimits = words ?? (options.repeatsEnvironments ? { repeated: repeatedBytesMax } : {});
-    this.#processes = new Processes({ contents, frontEndPid, keepEnvironments, reportLimit, limits: wordLimits, executed });
+    const coreDumped = (process: number, program: string) => reportGap(coreGap(), process, program);
+    this.#processes = new Processes({
+      contents,
+      frontEndPid,
+      keepEnvironments,
+      reportLimit,
+      limits: wordLimits,
+      executed,
+      coreDumped,
+    });
     this.#syscalls = new Syscalls({ reportLimit, pidOf });
     const others = {
       reportGap,

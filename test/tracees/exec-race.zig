@@ -1,12 +1,12 @@
-//! Scripts whose path leads to another one while they are executed: `exec-race names|links|memory|quiet ROUNDS`. Each script's `#!` line has its
+//! Scripts whose path leads to another one while they are executed: `exec-race names|links|memory|directory|quiet ROUNDS`. Each script's `#!` line has its
 //! name as the interpreter's argument, so argv says which one the kernel has read. The interpreter is this program.
 //! names: a child exchanges both files' names. links: it exchanges two symbolic links to their directories. memory: a thread
-//! changes the path in memory. quiet: nothing changes, but for names that have nothing to do with it.
+//! changes the path in memory. directory: it changes the working directory. quiet: nothing changes, but for names that have nothing to do with it.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-const Mode = enum { names, links, memory, quiet };
+const Mode = enum { names, links, memory, directory, quiet };
 const exchange = 2; // RENAME_EXCHANGE
 
 pub fn main(init: std.process.Init.Minimal) void {
@@ -22,8 +22,9 @@ pub fn main(init: std.process.Init.Minimal) void {
     for ([_][]const u8{ "two", "b/same", "script-2" }) |name| make(name, "script-2", arguments.at(0).?);
 
     const stop: *u32 = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x21, -1, 0 })); // MAP_SHARED | MAP_ANONYMOUS
-    const changer: i32 = if (mode == .memory) 0 else t.fork();
-    if (mode != .memory and changer == 0) change(mode, stop);
+    const by_thread = mode == .memory or mode == .directory;
+    const changer: i32 = if (by_thread) 0 else t.fork();
+    if (!by_thread and changer == 0) change(mode, stop);
     for (0..rounds) |_| {
         const child = t.fork();
         if (child == 0) start(mode, arguments.environment.ptr);
@@ -46,7 +47,7 @@ fn change(mode: Mode, stop: *u32) noreturn {
     const pair: [2][*:0]const u8 = switch (mode) {
         .names => .{ "one", "two" },
         .links => .{ "here", "there" },
-        .memory, .quiet => .{ "script-1", "script-2" },
+        .memory, .directory, .quiet => .{ "script-1", "script-2" },
     };
     while (@atomicLoad(u32, stop, .acquire) == 0) _ = t.must(.renameat2, .{ t.at_cwd, pair[0], t.at_cwd, pair[1], exchange });
     t.exit(0);
@@ -54,16 +55,36 @@ fn change(mode: Mode, stop: *u32) noreturn {
 
 const one: u64 = @bitCast(@as([8]u8, "script-1".*));
 const two: u64 = @bitCast(@as([8]u8, "script-2".*));
-var path_words: [2]u64 align(8) = .{ one, 0 };
+/// An absolute path whose last eight bytes are one word, and the NUL.
+var path_words: [512]u64 align(8) = @splat(0);
+var name_at: usize = 0;
+
+fn makePath() [*:0]const u8 {
+    var buffer: [4096]u8 = undefined;
+    const directory = t.workingDirectory(&buffer);
+    const bytes = std.mem.sliceAsBytes(&path_words);
+    name_at = directory.len / 8 + 1;
+    @memset(bytes[0 .. name_at * 8], '/');
+    @memcpy(bytes[name_at * 8 - 1 - directory.len ..][0..directory.len], directory);
+    path_words[name_at] = one;
+    return @ptrCast(bytes.ptr);
+}
 
 fn start(mode: Mode, environment: [*:null]const ?[*:0]const u8) noreturn {
     const path: [*:0]const u8 = switch (mode) {
         .names, .quiet => "one",
         .links => "here/same",
+        .directory => blk: {
+            var flipper: t.Thread = .{};
+            _ = t.must(.chdir, .{"a"});
+            flipper.start(wander, 0);
+            break :blk "same";
+        },
         .memory => blk: {
+            const path = makePath();
             var flipper: t.Thread = .{};
             flipper.start(flip, 0);
-            break :blk @ptrCast(&path_words);
+            break :blk path;
         },
     };
     const argv = [_:null]?[*:0]const u8{"script"};
@@ -73,7 +94,13 @@ fn start(mode: Mode, environment: [*:null]const ?[*:0]const u8) noreturn {
 
 fn flip(_: usize) callconv(.c) u8 {
     while (true) {
-        @atomicStore(u64, &path_words[0], two, .monotonic);
-        @atomicStore(u64, &path_words[0], one, .monotonic);
+        @atomicStore(u64, &path_words[name_at], two, .monotonic);
+        @atomicStore(u64, &path_words[name_at], one, .monotonic);
     }
+}
+
+fn wander(_: usize) callconv(.c) u8 {
+    while (true) for ([_][*:0]const u8{ "../b", "../a" }) |directory| {
+        _ = t.call(.chdir, .{directory});
+    };
 }
