@@ -305,7 +305,16 @@ function process1(changes: Partial<ProcessObservation>): ProcessObservation {
   } as ProcessObservation;
 }
 
-const connect = { syscall: "connect", family: "AF_INET", address: "192.0.2.1", port: 443, fd: 3, time: 0n } as const;
+const endpoint = {
+  direction: "out",
+  family: "AF_INET",
+  address: "192.0.2.1",
+  port: 443,
+  protocol: "tcp",
+  count: 1,
+  process: 1,
+  ancestors: [],
+};
 const trace = {
   processes: [
     process1({
@@ -320,18 +329,26 @@ const trace = {
       images: [{ program: "/bin/sh", argv: ["sh"], executableDigest: {}, time: 0n }],
       openedFiles: new Map([["/etc/ld.so.cache", {}]]),
       writtenDigests: new Map([["/src/app", {}]]),
-      network: {
-        sockets: [],
-        connections: [
-          { ...connect, hostname: "example.test" },
-          { ...connect, family: "AF_INET6", address: "2001:db8::1" },
-          { ...connect, family: "AF_UNIX", address: "/run/x" },
-          { ...connect, syscall: "bind" },
-        ],
-        dnsLookups: [],
-      },
     }),
   ],
+  network: {
+    endpoints: [
+      { ...endpoint, host: "example.test", result: 0 },
+      { ...endpoint, family: "AF_INET6", address: "2001:db8::1", result: "ENETUNREACH" },
+      {
+        ...endpoint,
+        family: "AF_UNIX",
+        address: "/run/x",
+        port: undefined,
+        peer: { service: "docker", pid: 7, program: "/bin/d\x1b[31m" },
+      },
+      { ...endpoint, address: "", host: "inner.test", via: "192.0.2.9:3128" },
+      { ...endpoint, direction: "in", address: "192.0.2.2" },
+      { ...endpoint, direction: "listen", address: "0.0.0.0" },
+    ],
+    unlisted: 0,
+    hermetic: false,
+  },
   completeness: {
     verdict: "incomplete",
     gaps: [{ kind: "limit", severity: "gap", count: 3, processIds: [], detail: "a limit was hit" }],
@@ -386,7 +403,9 @@ test("summary: traced, killed, with a key of its own, and a program that would c
   processes    2
   programs     make, sh, cc\\x1B[31m
   files        2 opened, 1 written
-  network      192.0.2.1:443 (example.test), [2001:db8::1]:443, unix:/run/x
+  network      192.0.2.1:443 (example.test), [2001:db8::1]:443: ENETUNREACH, unix:/run/x, inner.test:443 via 192.0.2.9:3128, from 192.0.2.2:443
+  outside      docker at unix:/run/x (/bin/d\\x1B[31m, process 7)
+  hermetic     no
   trace        incomplete
                gap: a limit was hit (3 times)
   materials    29 files
@@ -408,6 +427,22 @@ test("summary: what was killed, hidden and cut", () => {
     redactions: 1,
     cut: ["stdout"],
   });
+});
+
+test("summary: a build that talked to nobody, and one to too many", () => {
+  const network = { endpoints: [], unlisted: 0, hermetic: true };
+  expect(summaryText({ ...report, trace: { ...trace, network } }, { colour: false })).toContain(
+    "  hermetic     yes: nothing left the machine or went to somebody else\n",
+  );
+  const endpoints = Array.from({ length: 20 }, (_, i) => ({ ...endpoint, address: `192.0.2.${i}`, peer: { pid: i } }));
+  const text = summaryText(
+    { ...report, trace: { ...trace, network: { ...network, endpoints, unlisted: 5 } } as typeof trace },
+    { colour: false },
+  );
+  expect(text).toContain("network      25: 192.0.2.0:443, ");
+  expect(text).toContain("192.0.2.5:443 and 19 more\n");
+  expect(text).toContain("outside      192.0.2.0:443 (process 0)\n");
+  expect(text).toContain("               and 12 more\n");
 });
 
 test("summary: colours only when asked for", () => {
@@ -436,7 +471,14 @@ test("summary as JSON", () => {
     programs: ["make", "sh", "cc\x1b[31m"],
     filesOpened: 2,
     filesWritten: 1,
-    endpoints: ["192.0.2.1:443 (example.test)", "[2001:db8::1]:443", "unix:/run/x"],
+    endpoints: [
+      "192.0.2.1:443 (example.test)",
+      "[2001:db8::1]:443: ENETUNREACH",
+      "unix:/run/x",
+      "inner.test:443 via 192.0.2.9:3128",
+      "from 192.0.2.2:443",
+    ],
+    hermetic: false,
     completeness: { verdict: "incomplete", gaps: [{ kind: "limit", severity: "gap", count: 3, detail: "a limit was hit" }] },
     outfile: "out.json",
     keyid: "ab12",

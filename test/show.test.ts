@@ -24,6 +24,18 @@ const run: JsonObject = {
   summary: {
     durationNs: 1_234_567_890,
     undeclaredInputs: { total: 9, git: 2, lockfile: 1, system: 1, nobody: 4, differs: 1 },
+    network: [
+      { direction: "out", host: "example.test", family: "AF_INET", address: "192.0.2.1", port: 443, result: 0 },
+      {
+        direction: "out",
+        family: "AF_UNIX",
+        address: "/run/x",
+        result: 0,
+        peer: { service: "docker", processid: 7, program: "/bin/d" },
+      },
+    ],
+    networkUnlisted: 2,
+    hermetic: false,
   },
   processes: [
     {
@@ -181,6 +193,9 @@ const overview = (signature: string) => `${at("record.json")}
   time          1234 ms
   processes     6
   files         4 opened, 3 written
+  network       4: 192.0.2.1:443 (example.test), unix:/run/x and 2 more
+  outside       docker at unix:/run/x (/bin/d, process 7)
+  hermetic      no
   inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differ from what is declared
   trace         incomplete
                 gap: something (2 times)
@@ -268,6 +283,8 @@ test("the same as JSON", async () => {
     exitcode: 2,
     completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
     undeclaredInputs: { total: 9, nobody: 4 },
+    endpoints: ["192.0.2.1:443 (example.test)", "unix:/run/x"],
+    hermetic: false,
     totals: { processes: 6, filesOpened: 4, filesWritten: 3 },
   });
   expect(parsed.processes).toHaveLength(6);

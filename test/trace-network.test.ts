@@ -165,6 +165,17 @@ describe("what a connection is called", () => {
     ]);
   });
 
+  test("the same number and place by another protocol is another connection", async () => {
+    const talk = new Talk();
+    talk.made(4, 77, datagram);
+    talk.connect(4, 77, inet("192.0.2.53", 53));
+    talk.made(4, 78);
+    talk.connect(4, 78, inet("192.0.2.53", 53));
+    talk.write(4, 78, dnsQuery(1, "registry.example", 1));
+    const { network } = await talk.finish();
+    expect(network?.endpoints.map(({ protocol }) => protocol)).toEqual(["tcp"]);
+  });
+
   test("a dup, in a child, says hello", async () => {
     const talk = new Talk();
     talk.made(4, 77);

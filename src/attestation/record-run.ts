@@ -11,6 +11,25 @@ export interface RecordRun {
   /** Undefined: not traced. */
   processes: RecordProcess[] | undefined;
   undeclared: RecordUndeclared | undefined;
+  /** Undefined: the record says nothing of it. */
+  network: RecordNetwork | undefined;
+}
+
+export interface RecordNetwork {
+  endpoints: RecordEndpoint[];
+  unlisted: number;
+  hermetic: boolean;
+}
+
+export interface RecordEndpoint {
+  direction: string;
+  host: string | undefined;
+  family: string;
+  address: string;
+  port: number | undefined;
+  via: string | undefined;
+  result: number | string | undefined;
+  peer: { service: string | undefined; pid: number | undefined; program: string | undefined } | undefined;
 }
 
 export interface RecordProcess {
@@ -72,8 +91,29 @@ export function readRun(collection: Collection): RecordRun | undefined {
     processes: version === "1" ? processesOf(run) : internedProcesses(run),
     undeclared:
       run.undeclared === undefined ? undefined : undeclaredOf(objectOf(run.undeclared), objectOf(summary.undeclaredInputs)),
+    network: typeof summary.hermetic === "boolean" ? networkOf(summary, summary.hermetic) : undefined,
   };
 }
+
+function networkOf(summary: JsonObject, hermetic: boolean): RecordNetwork {
+  const endpoints = objectsOf(summary.network).map(endpoint => ({
+    direction: textOf(endpoint.direction) ?? "",
+    host: textOf(endpoint.host),
+    family: textOf(endpoint.family) ?? "",
+    address: textOf(endpoint.address) ?? "",
+    port: definedNumber(endpoint.port),
+    via: textOf(endpoint.via),
+    result: textOf(endpoint.result) ?? definedNumber(endpoint.result),
+    peer: endpoint.peer === undefined ? undefined : peerOf(objectOf(endpoint.peer)),
+  }));
+  return { endpoints, unlisted: numberOf(summary.networkUnlisted), hermetic };
+}
+
+const peerOf = (peer: JsonObject) => ({
+  service: textOf(peer.service),
+  pid: definedNumber(peer.processid),
+  program: textOf(peer.program),
+});
 
 function processesOf(run: JsonObject): RecordProcess[] | undefined {
   return run.processes === undefined && run.completeness === undefined ? undefined : objectsOf(run.processes).map(processOf);
@@ -177,6 +217,10 @@ function textOf(value: JsonValue | undefined): string | undefined {
 
 function numberOf(value: JsonValue | undefined): number {
   return typeof value === "number" ? value : 0;
+}
+
+function definedNumber(value: JsonValue | undefined): number | undefined {
+  return typeof value === "number" ? value : undefined;
 }
 
 function integerOf(value: JsonValue | undefined): bigint | undefined {

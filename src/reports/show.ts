@@ -3,6 +3,7 @@
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
+import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 import { inputsText } from "./summary.ts";
 
@@ -58,6 +59,7 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
       const { opened, written } = filesOf(run.processes);
       rows.push(["processes", String(run.processes.length)], ["files", `${opened.size} opened, ${written.size} written`]);
     }
+    if (run.network) rows.push(...networkRows(run.network));
     if (run.undeclared) rows.push(["inputs", inputsText(run.undeclared.counts)]);
   }
   if (completeness) {
@@ -215,6 +217,8 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     exitcode: run?.exitCode,
     durationNs: run?.durationNs,
     completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gap => ({ ...gap })) },
+    endpoints: run?.network && endpointNames(run.network.endpoints),
+    hermetic: run?.network?.hermetic,
     undeclaredInputs: run?.undeclared?.counts,
     totals: run?.processes && totalsJson(run.processes),
     processes: parts.processes ? run?.processes?.map(processJson) : undefined,

@@ -1,7 +1,8 @@
 // What `cilock run` tells the person afterwards, as text on stderr or as JSON. Pure: a report goes in, text comes out.
 import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
-import type { Completeness, Gap, NetworkConnection, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import type { Completeness, Gap, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 
 export interface RunReport {
@@ -33,7 +34,6 @@ export interface RunReport {
 }
 
 const programsShown = 6;
-const endpointsShown = 6;
 
 type Style = "good" | "bad" | "doubtful";
 const colours: Readonly<Record<Style, string>> = { good: "\x1b[32m", bad: "\x1b[31m", doubtful: "\x1b[33m" };
@@ -70,7 +70,6 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
 
 function traceRows(trace: TraceObservation, painted: (text: string, style: Style) => string): [string, ...string[]][] {
   const programs = programNames(trace);
-  const endpoints = endpointNames(trace);
   const { opened, written } = trace.paths ?? countFiles(trace);
   const rows: [string, ...string[]][] = [
     ["processes", String(trace.processes.length)],
@@ -78,7 +77,8 @@ function traceRows(trace: TraceObservation, painted: (text: string, style: Style
     ["files", `${opened} opened, ${written} written`],
   ];
   if (trace.undeclared !== undefined) rows.push(["inputs", inputsText(trace.undeclared.counts)]);
-  if (endpoints.length > 0) rows.push(["network", listText(endpoints, endpointsShown)]);
+  if (trace.network)
+    rows.push(...networkRows(trace.network).map(([label, ...lines]): [string, ...string[]] => [label, ...lines.map(printable)]));
   const { verdict, gaps } = trace.completeness;
   rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.map(gapText)]);
   return rows;
@@ -106,7 +106,8 @@ export function summaryJson(report: RunReport): JsonObject {
     filesOpened: files?.opened,
     filesWritten: files?.written,
     undeclaredInputs: trace?.undeclared?.counts,
-    endpoints: trace === undefined ? undefined : endpointNames(trace),
+    endpoints: trace?.network && endpointNames(trace.network.endpoints),
+    hermetic: trace?.network?.hermetic,
     completeness: trace === undefined ? undefined : completenessJson(trace.completeness),
     survivorsKilled: report.survivorsKilled || undefined,
     redactions: report.hidden || undefined,
@@ -159,23 +160,6 @@ export function inputsText({ total, git, lockfile, system, nobody, differs }: Un
   ];
   const named = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
   return named.length === 0 ? "none" : `${total}: ${named.join(", ")}`;
-}
-
-/** Whom the build spoke to: what it connected or sent to. */
-function endpointNames(trace: TraceObservation): string[] {
-  const names = new Set<string>();
-  for (const process of trace.processes) {
-    for (const connection of process.network.connections) {
-      if (connection.syscall === "connect" || connection.syscall === "sendto") names.add(endpointName(connection));
-    }
-  }
-  return [...names];
-}
-
-function endpointName({ family, address, port, hostname }: NetworkConnection): string {
-  const host = family === "AF_INET6" ? `[${address}]` : address;
-  const place = family === "AF_UNIX" ? `unix:${address}` : `${host}${port === undefined ? "" : `:${port}`}`;
-  return hostname === undefined ? place : `${place} (${hostname})`;
 }
 
 function listText(names: readonly string[], shown: number): string {

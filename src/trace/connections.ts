@@ -34,7 +34,7 @@ export class Connections {
   settle(entry: Entry): Entry {
     if (entry.settled) return entry;
     entry.settled = true;
-    const key = keyOf(entry.connection);
+    const key = keyOf(entry);
     const earlier = this.#settled.get(key);
     if (earlier) {
       earlier.connection.count = (earlier.connection.count ?? 1) + 1;
@@ -70,7 +70,7 @@ export class Connections {
   }
 }
 
-function keyOf(connection: NetworkConnection): string {
+function keyOf({ connection, protocol }: Entry): string {
   const { syscall, fd, family, address, port, result, hostname, hostnameSource, target, peer } = connection;
-  return [syscall, fd, family, address, port, result, hostname, hostnameSource, target, peer?.pid].join("\n");
+  return [protocol, syscall, fd, family, address, port, result, hostname, hostnameSource, target, peer?.pid].join("\n");
 }
