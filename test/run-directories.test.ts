@@ -56,7 +56,7 @@ for (const user of users) {
 }
 
 test("what cannot be said to a closed stdout is said before the command starts", () => {
-  for (const flag of ["-o -", "--json"]) {
+  for (const flag of ["-o -", "--json", "-o /dev/stdout", "-o /dev/fd/1"]) {
     using scratch = new Scratch();
     const script = `exec "$0" run --step s -k "$1" ${flag} -- touch ran >&-`;
     const ran = Bun.spawnSync(["/bin/sh", "-c", script, cilock(scratch), scratch.keyPath], {

@@ -19,6 +19,7 @@ import { type FactsBefore, readBefore, type Warn } from "./run-facts.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import type { SignedRecord, WrittenRecord } from "./run-record.ts";
+import { descriptorNamed } from "./signing-key.ts";
 import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
@@ -54,7 +55,7 @@ export const runCommand: Command = {
       environment: io.environment,
     });
 
-    refuseClosedStdout(plan, session);
+    refuseClosedOutput(plan, session);
 
     const before = readBefore(plan, io.environment, warn);
     const { observation, traced } = await observe(plan, session, before);
@@ -94,12 +95,19 @@ function optionsOf(parsed: ParsedOptions, positionals: readonly string[]): RunOp
   }
 }
 
-/** The runtime opens something else in its place, and what is written there is gone. */
-function refuseClosedStdout({ outfile, options }: RunPlan, session: Session): void {
-  if (session.hasStdout || (outfile.kind !== "stdout" && !options.json)) return;
-  throw new ToolError("outfile-unwritable", "cannot write to stdout: it is closed", {
-    hint: outfile.kind === "stdout" ? "name a file with --outfile" : "leave out --json",
-  });
+/** The runtime opens something else in the place of a closed one, and what is written there is gone. */
+function refuseClosedOutput({ outfile, options }: RunPlan, session: Session): void {
+  const named = outfile.kind === "stream" ? outputNamed(outfile.shown) : undefined;
+  const wanted = outfile.kind === "stdout" || options.json ? 1 : named;
+  if (wanted === undefined || session.wasOpen(wanted)) return;
+  const hint = options.json && outfile.kind !== "stdout" ? "leave out --json" : "name a file with --outfile";
+  throw new ToolError("outfile-unwritable", `cannot write to std${wanted === 1 ? "out" : "err"}: it is closed`, { hint });
+}
+
+/** Descriptor of /dev/stdout and its like. */
+function outputNamed(path: string): 1 | 2 | undefined {
+  const descriptor = path === "/dev/stdout" ? 1 : path === "/dev/stderr" ? 2 : descriptorNamed(path);
+  return descriptor === 1 || descriptor === 2 ? descriptor : undefined;
 }
 
 /** Ends the processes that were made before main for a command that will not be started. */

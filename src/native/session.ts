@@ -92,9 +92,9 @@ export class Session {
     this.environment = library.environment();
   }
 
-  /** Whether we were started with one. */
-  get hasStdout(): boolean {
-    return this.#control.wasOpen(1);
+  /** Whether we were started with stdin, stdout or stderr. */
+  wasOpen(descriptor: 0 | 1 | 2): boolean {
+    return this.#control.wasOpen(descriptor);
   }
 
   start(options: StartOptions): void {
