@@ -235,8 +235,16 @@ function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonFields | undefi
   return files.size === 0 ? undefined : new JsonFields(visit => files.forEach(visit));
 }
 
-export function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | undefined {
+/** From here on the items of a list are made while it is written: a million operations of one process never exist as JSON. */
+const listMax = 1000;
+
+export function listJson<T>(list: readonly T[], each: (item: T) => JsonValue): JsonArray | JsonItems | undefined {
+  if (list.length > listMax) return new JsonItems(() => mapped(list, each));
   return list.length === 0 ? undefined : list.map(each);
+}
+
+function* mapped<T>(list: readonly T[], each: (item: T) => JsonValue): Generator<JsonValue> {
+  for (const item of list) yield each(item);
 }
 
 function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts): JsonObject {
@@ -249,7 +257,7 @@ function imageJson({ program, argv, executableDigest, time }: EarlierImage, text
 }
 
 /** An object without its empty lists; undefined if nothing is left. */
-function nonEmpty(lists: { [name: string]: JsonArray | undefined }): JsonObject | undefined {
+function nonEmpty(lists: { [name: string]: JsonValue | undefined }): JsonObject | undefined {
   const kept = omitUndefined(lists);
   return Object.keys(kept).length === 0 ? undefined : kept;
 }

@@ -135,6 +135,11 @@ export class Contents {
     inode.doubtful = undefined;
   }
 
+  /** The same, of what is not to be remembered. */
+  touchedIfKnown(file: FileIdentity, when: "before" | "after"): void {
+    if (this.#inodes.has(fileKey(file))) this.touched(file, when);
+  }
+
   /** The digest is of something else. */
   spoil(content: Content, process: number, path: string): void {
     content.digests = noDigests;

@@ -12,6 +12,7 @@ import type {
   WrittenEvent,
 } from "../native/events.ts";
 import { type Content, type Contents, isKnown } from "./contents.ts";
+import { Budget } from "./exec-strings.ts";
 import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, readsToo, truncates } from "./file-types.ts";
@@ -29,12 +30,17 @@ interface Label {
 }
 
 /** fileOps of the whole run. */
-const operationsMax = 4_000_000;
+const operationsMax = 1_000_000;
+const operationBytesMax = 128 << 20;
+/** Paths of the whole run, and their text. */
+const pathsMax = 500_000;
+const pathBytesMax = 64 << 20;
 
 export interface FilesOptions {
   contents: Contents;
   reportGap: ReportGap;
   keptMax?: number;
+  pathsMax?: number;
   /** The tracer counts what is written. */
   countsWrites?: boolean;
 }
@@ -54,15 +60,19 @@ export class Files {
   /** Written files that somebody has had a writable map of. */
   readonly #mappedFiles = new Set<string>();
   #operations = 0;
+  readonly #operationBytes = new Budget(operationBytesMax);
   readonly #readsTable = new ReadsTable();
   #last: { serial: number; facts: FileFacts } | undefined;
   readonly #countsWrites: boolean;
+  readonly #pathsMax: number;
+  #pathBytes = 0;
   failedOpens = 0;
 
   constructor(options: FilesOptions) {
     this.#contents = options.contents;
     this.#reportGap = options.reportGap;
     this.#countsWrites = options.countsWrites ?? false;
+    this.#pathsMax = options.pathsMax ?? pathsMax;
     const { contents, reportGap, keptMax } = options;
     const hasHeirs = (process: number, sequence: number) => this.#hasHeirs(process, sequence);
     this.#written = new WrittenFiles({ contents, reportGap, hasHeirs, ...(keptMax === undefined ? {} : { keptMax }) });
@@ -90,8 +100,7 @@ export class Files {
   onOpen(event: OpenEvent): void {
     const process = this.#process(event.process);
     process.root = event.root;
-    const label = this.#label(belowRoot(event.path, event.root));
-    this.#opened(process, event, label, Number(event.flags), event.header.deleted);
+    this.#openedAs(process, event, belowRoot(event.path, event.root));
   }
 
   onInherited(event: InheritedEvent): void {
@@ -99,7 +108,7 @@ export class Files {
       if (event.held >= 0) this.#contents.closeDescriptor(event.held);
       return; // sockets are the network's; terminals, pipes and devices are no files of the build
     }
-    this.#opened(this.#process(event.process), event, this.#label(event.path), Number(event.flags), event.header.deleted);
+    this.#openedAs(this.#process(event.process), event, event.path);
   }
 
   onSyscall(event: SyscallEvent): void {
@@ -107,7 +116,7 @@ export class Files {
       this.#mapped(event);
     } else if (isFileOperation(event.name)) {
       const process = this.#process(event.process);
-      if (++this.#operations > operationsMax) {
+      if (++this.#operations > operationsMax || !this.#operationBytes.take(textLength(event))) {
         this.#reportGap("limit", event.process, "fileOps");
         applyFileOperation(event, emptyFileOps, this.#changes);
         return;
@@ -318,7 +327,6 @@ export class Files {
       truncated: (event, path, file) => {
         const process = this.#process(event.process);
         this.#contents.touched(file, "after");
-        const label = this.#label(belowRoot(path, process.root));
         const { sequence, timeNs } = event;
         const open = {
           sequence,
@@ -331,7 +339,10 @@ export class Files {
           held: -1,
           nameless: false,
         };
-        if (isRegular(file)) this.#addWriter(process, label, open, false);
+        if (!isRegular(file)) return;
+        const label = this.#label(belowRoot(path, process.root)) ?? this.#labelOfWritten(file);
+        if (label) this.#addWriter(process, label, open, false);
+        else this.#reportGap("limit", event.process, "paths");
       },
       timesSet: file => this.#contents.touched(file, "after"),
     };
@@ -372,13 +383,34 @@ export class Files {
     return process;
   }
 
-  #label(path: string): Label {
-    let label = this.#paths.get(path);
-    if (!label) {
-      label = { path, processes: 0 };
-      this.#paths.set(path, label);
-    }
+  #openedAs(process: ProcessFiles, event: OpenEvent | InheritedEvent, path: string): void {
+    const flags = Number(event.flags);
+    const label = this.#label(path) ?? this.#labelOfWritten(event.file);
+    if (label) this.#opened(process, event, label, flags, event.header.deleted);
+    else this.#openedUnrecorded(event, flags);
+  }
+
+  /** Undefined: there are too many. */
+  #label(path: string): Label | undefined {
+    const known = this.#paths.get(path);
+    if (known) return known;
+    if (this.#paths.size >= this.#pathsMax || this.#pathBytes + path.length > pathBytesMax) return undefined;
+    const label = { path, processes: 0 };
+    this.#paths.set(path, label);
+    this.#pathBytes += path.length;
     return label;
+  }
+
+  /** A file whose digests we owe is followed under whatever name. */
+  #labelOfWritten(file: FileIdentity): Label | undefined {
+    const written = this.#written.get(file);
+    return written && this.#paths.get(this.#written.names.last(written));
+  }
+
+  #openedUnrecorded({ process, file, held }: OpenEvent | InheritedEvent, flags: number): void {
+    this.#reportGap("limit", process, "paths");
+    if (opensForWriting(flags)) this.#contents.touchedIfKnown(file, truncates(flags) ? "after" : "before");
+    if (held >= 0) this.#contents.closeDescriptor(held);
   }
 
   get uniquePaths(): number {
@@ -391,4 +423,10 @@ export class Files {
     for (const { path, processes: count } of this.#paths.values()) if (!most || count > most.count) most = { path, count };
     return most;
   }
+}
+
+function textLength({ items }: SyscallEvent): number {
+  let length = 0;
+  for (const item of items) if (item.kind === "path") length += item.path.length;
+  return length;
 }

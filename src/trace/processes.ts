@@ -71,6 +71,8 @@ export interface ProcessFacts {
 
 /** Earlier images of one process: a loop of exec is as long as somebody likes. */
 const imagesMax = 10_000;
+/** Of all processes. */
+const allImagesMax = 500_000;
 
 export interface ProcessesOptions {
   contents: Contents;
@@ -93,6 +95,7 @@ export class Processes {
   readonly #environments: Environments;
   readonly #keptArguments: Budget;
   readonly #repeated: Budget;
+  #images = 0;
   execs = 0;
 
   constructor(options: ProcessesOptions) {
@@ -131,8 +134,10 @@ export class Processes {
     const image = this.#image(event);
     if (!process) throw new Error(`exec of process ${event.process}, which was never created`);
     if (process.image && process.ownsImage) {
-      if (process.earlier.length < imagesMax) process.earlier.push(process.image);
-      else this.#options.reportLimit(event.process, "images");
+      if (process.earlier.length < imagesMax && this.#images < allImagesMax) {
+        process.earlier.push(process.image);
+        this.#images++;
+      } else this.#options.reportLimit(event.process, "images");
     }
     process.image = image;
     process.ownsImage = true;

@@ -20,6 +20,7 @@ import {
   seccompOperations,
   unshareFlags,
 } from "./call-names.ts";
+import { Budget } from "./exec-strings.ts";
 import { belowRoot, isSocket } from "./file-types.ts";
 import { resultName } from "./names.ts";
 import type { SyscallEvent } from "./observation.ts";
@@ -185,10 +186,15 @@ const rows: Readonly<Record<string, Row>> = {
 
 /** Events of one process. A loop of prctl is as long as somebody likes; equal ones beyond it are counted in a gap. */
 const eventsMax = 100_000;
+/** Of all processes. */
+const allEventsMax = 1_000_000;
+const textBytesMax = 64 << 20;
 
 export class Syscalls {
   readonly #byProcess = new Map<number, SyscallEvent[]>();
   readonly #counts = new Map<string, number>();
+  #recorded = 0;
+  readonly #text = new Budget(textBytesMax);
   readonly #reportLimit: (process: number, what: string) => void;
   /** In the tracer's pid namespace. */
   readonly #pidOf: (process: number) => number | undefined;
@@ -251,10 +257,19 @@ export class Syscalls {
   #add(process: number, event: SyscallEvent): void {
     this.#counts.set(event.syscall, (this.#counts.get(event.syscall) ?? 0) + 1);
     const events = this.#byProcess.get(process);
-    if (!events) this.#byProcess.set(process, [event]);
-    else if (events.length < eventsMax) events.push(event);
-    else this.#reportLimit(process, "syscallEvents");
+    const isOneTooMany = this.#recorded >= allEventsMax || (events !== undefined && events.length >= eventsMax);
+    if (isOneTooMany || !this.#text.take(textLength(event))) {
+      this.#reportLimit(process, "syscallEvents");
+      return;
+    }
+    this.#recorded++;
+    if (events) events.push(event);
+    else this.#byProcess.set(process, [event]);
   }
+}
+
+function textLength({ detail = "", path = "", targetPath = "" }: SyscallEvent): number {
+  return detail.length + path.length + targetPath.length;
 }
 
 function pathText(call: TracedCall, index: number): string | undefined {

@@ -14,6 +14,7 @@ import { Files } from "./files.ts";
 import { KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
+import { FilesOfProcess } from "./observed-process.ts";
 import { OutsideOpens } from "./outside-opens.ts";
 import { createPeerFinder } from "./peers.ts";
 import { Processes, type ProcessesOptions, type ProcessFacts } from "./processes.ts";
@@ -43,7 +44,7 @@ export interface TraceOptions {
   /** Signing key and passphrase: no process of the build should read them. */
   keyFiles?: readonly { device: bigint; inode: bigint }[];
   /** For tests. */
-  limits?: { keptMax?: number; threads?: number; remoteLimitMs?: number; words?: ProcessesOptions["limits"] };
+  limits?: { keptMax?: number; pathsMax?: number; threads?: number; remoteLimitMs?: number; words?: ProcessesOptions["limits"] };
 }
 
 /** What the trace needs to know about the end of the run. */
@@ -70,14 +71,20 @@ export class Trace {
   constructor(options: TraceOptions) {
     this.#options = options;
     const { hashes, closeDescriptor, frontEndPid = process.pid, limits = {} } = options;
-    const { keptMax, words, ...digesterLimits } = limits;
+    const { keptMax, pathsMax, words, ...digesterLimits } = limits;
     const reportGap = this.#gaps.report;
     const reportLimit = (process: number, what: string) => reportGap("limit", process, what);
     const pidOf = (process: number) => this.#processes.pidOf(process);
     this.#digester = new Digester({ hashes, ...digesterLimits });
     const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
     const countsWrites = options.detail === "full";
-    this.#files = new Files({ contents, reportGap, countsWrites, ...(keptMax === undefined ? {} : { keptMax }) });
+    this.#files = new Files({
+      contents,
+      reportGap,
+      countsWrites,
+      ...(keptMax === undefined ? {} : { keptMax }),
+      ...(pathsMax === undefined ? {} : { pathsMax }),
+    });
     this.#keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
@@ -176,7 +183,8 @@ export class Trace {
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
     this.#traceFiles = this.#files.takeFiles();
-    const processes = Array.from(this.#processes.facts(), facts => this.#observed(facts));
+    const factsOf = (serial: number) => this.#files.factsOf(serial);
+    const processes = Array.from(this.#processes.facts(), facts => this.#observed(facts, factsOf));
     const files = this.#files.figures();
     const { kernelRelease: kernel = release(), detail = "normal" } = this.#options;
     const { ignoredSyscalls = abi.ignoredSyscalls[detail] } = this.#options;
@@ -199,29 +207,12 @@ export class Trace {
     };
   }
 
-  /** What it did with files is put together when it is looked at: of a large build never all at a time. */
-  #observed(facts: ProcessFacts): ProcessObservation {
-    const files = () => this.#files.factsOf(facts.serial);
-    return {
-      ...facts,
-      get openedFiles() {
-        return files().openedFiles;
-      },
-      get writtenDigests() {
-        return files().writtenDigests;
-      },
-      get fileVersions() {
-        return files().fileVersions;
-      },
-      get unhashedOpens() {
-        return files().unhashedOpens;
-      },
-      get fileOps() {
-        return files().fileOps;
-      },
-      network: this.#network.factsOf(facts.serial),
-      syscallEvents: this.#syscalls.eventsOf(facts.serial),
-    };
+  #observed(facts: ProcessFacts, factsOf: Files["factsOf"]): ProcessObservation {
+    const { serial } = facts;
+    return Object.assign(new FilesOfProcess(factsOf, serial), facts, {
+      network: this.#network.factsOf(serial),
+      syscallEvents: this.#syscalls.eventsOf(serial),
+    });
   }
 
   #totals(processes: number, { reads, writes, renames, deletes }: FileFigures): Record<string, number> {
