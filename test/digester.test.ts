@@ -20,6 +20,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attemptsMax, type DigestJob, type DigestResult, digestFile, type HashName } from "../src/trace/digest-file.ts";
 import { Digester } from "../src/trace/digester.ts";
+import { holesTaken } from "../src/trace/file-types.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "cilock-digester-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -188,5 +189,40 @@ describe("threads", () => {
     expect(results[1]?.kind).toBe("digest");
     closeSync(stuck);
     closeSync(descriptor);
+  });
+});
+
+describe("holes of all files together are bounded, where a file has a GiB of them", () => {
+  const sparse = (size: number): string => {
+    const path = file(`sparse${size}`);
+    truncateSync(path, size);
+    return path;
+  };
+  const rows: [name: string, size: bigint, blocks: bigint, taken: number][] = [
+    ["just below", (1n << 30n) - 1n, 0n, 0],
+    ["a GiB", 1n << 30n, 0n, 1024],
+    ["a GiB of data", 1n << 30n, 1n << 21n, 0],
+    ["both", 3n << 30n, 1n << 21n, 2048],
+    ["more blocks than its size, as with preallocation", 1n, 1n << 30n, 0],
+  ];
+  test.each(rows)("%s", (_, size, blocks, taken) => expect(holesTaken({ size, blocks })).toBe(taken));
+
+  test("what is left stays for smaller files", () => {
+    const left = Int32Array.of(1023);
+    withDescriptor(sparse(1 << 30), descriptor => {
+      expect(digestFile({ id: 1, descriptor }, ["sha256"], left)).toEqual({ id: 1, kind: "too-large" });
+    });
+    expect(left[0]).toBe(1023);
+  });
+
+  test("the threads know", async () => {
+    using digester = new Digester({ hashes: ["sha256"], holesMax: 100 });
+    const descriptors = [sparse(1 << 30), sparse(1 << 20)].map(path => openSync(path, "r"));
+    const results = await digestAll(
+      digester,
+      descriptors.map(descriptor => ({ descriptor })),
+    );
+    for (const descriptor of descriptors) closeSync(descriptor);
+    expect(results.map(({ kind }) => kind)).toEqual(["too-large", "digest"]);
   });
 });

@@ -2,7 +2,7 @@
 // worker thread. A file that changes under the reading is read again, a bounded number of times.
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { type ComparedHash, type HashName, startHash } from "../hashes.ts";
-import { isTooLarge } from "./file-types.ts";
+import { holesTaken, isTooLarge } from "./file-types.ts";
 
 export type { ComparedHash, HashName };
 
@@ -46,11 +46,12 @@ const chunkSize = 1 << 20;
 /** Allocated with the first file: the thread that only types are imported into has no use for it. */
 let buffer: Buffer | undefined;
 
-export function digestFile(job: DigestJob, hashes: readonly HashName[]): DigestResult {
+/** `holes`: MiB of them that may still be read, by all threads. */
+export function digestFile(job: DigestJob, hashes: readonly HashName[], holes?: Int32Array): DigestResult {
   let descriptor = job.descriptor;
   try {
     if (descriptor < 0) descriptor = openPath(job.path ?? new Uint8Array());
-    return digestDescriptor(job, descriptor, job.hashes ?? hashes);
+    return digestDescriptor(job, descriptor, job.hashes ?? hashes, holes);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     if (job.descriptor < 0 && (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP")) return { id: job.id, kind: "gone" };
@@ -72,7 +73,12 @@ function openPath(path: Uint8Array): number {
   }
 }
 
-function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly ComparedHash[]): DigestResult {
+function digestDescriptor(
+  job: DigestJob,
+  descriptor: number,
+  hashes: readonly ComparedHash[],
+  holes: Int32Array | undefined,
+): DigestResult {
   const { id, expected, unless } = job;
   let before = stateOf(descriptor);
   if (job.descriptor < 0 && (before.dev !== job.device || before.ino !== job.inode || !before.isFile()))
@@ -81,6 +87,7 @@ function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly C
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     if (isTooLarge(before)) return { id, kind: "too-large" };
     if (expected && (before.size !== expected.size || before.mtimeNs !== expected.mtimeNs)) break;
+    if (!takeHoles(holesTaken(before), holes)) return { id, kind: "too-large" };
     const beganNs = BigInt(Date.now()) * 1_000_000n;
     const values = readAll(descriptor, before.size, hashes);
     const after = stateOf(descriptor);
@@ -90,6 +97,12 @@ function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly C
     before = after;
   }
   return { id, kind: "changed" };
+}
+
+function takeHoles(taken: number, holes: Int32Array | undefined): boolean {
+  if (taken === 0 || holes === undefined || Atomics.sub(holes, 0, taken) >= taken) return true;
+  Atomics.add(holes, 0, taken);
+  return false;
 }
 
 const stateOf = (descriptor: number) => fstatSync(descriptor, { bigint: true });

@@ -7,6 +7,7 @@
 import { availableParallelism } from "node:os";
 import type { DigestJob, DigestResult, HashName } from "./digest-file.ts";
 import type { FromWorker, ToWorker } from "./digest-worker.ts";
+import { holesOfRunMax } from "./file-types.ts";
 
 type Order = Omit<DigestJob, "id">;
 type Done = (result: DigestResult) => void;
@@ -35,6 +36,8 @@ export interface DigesterOptions {
   hashes: readonly HashName[];
   /** Of local files. */
   threads?: number;
+  /** MiB, of sparse files. */
+  holesMax?: number;
   /** For a file on a remote file system: the fixed part, and one more for each 16 MiB. */
   remoteLimitMs?: number;
 }
@@ -44,6 +47,8 @@ const remoteBytesPerLimit = 16 << 20;
 export class Digester {
   readonly #hashes: readonly HashName[];
   readonly #threads: number;
+  /** MiB of holes that may still be read; all threads count in it. */
+  readonly #holes: Int32Array;
   readonly #remoteLimitMs: number;
   readonly #lanes: Lane[] = [];
   #remoteLane: Lane | undefined;
@@ -61,6 +66,7 @@ export class Digester {
   constructor(options: DigesterOptions) {
     this.#hashes = options.hashes;
     this.#threads = options.threads ?? Math.min(2, availableParallelism());
+    this.#holes = new Int32Array(new SharedArrayBuffer(4)).fill(options.holesMax ?? holesOfRunMax);
     this.#remoteLimitMs = options.remoteLimitMs ?? 10_000;
   }
 
@@ -188,7 +194,7 @@ export class Digester {
       }
     };
     worker.onerror = event => this.#fail(new Error(`the digest thread failed: ${event.message}`));
-    worker.postMessage({ kind: "hashes", hashes: [...this.#hashes] } satisfies ToWorker);
+    worker.postMessage({ kind: "hashes", hashes: [...this.#hashes], holes: this.#holes } satisfies ToWorker);
     return { worker, batches: 0, jobs: new Map() };
   }
 

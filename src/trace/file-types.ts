@@ -125,6 +125,16 @@ export const dataMax = 16n << 30n;
 export const holesMax = 16n << 30n;
 const blockSize = 512n;
 
+/** Of all files of a run together, in MiB, where one has a GiB of holes or more: hundreds of such files are made in no time too. */
+export const holesOfRunMax = 32 << 10;
+const manyHoles = 1n << 30n;
+
+/** What a digest takes of `holesOfRunMax`. */
+export function holesTaken({ size, blocks }: { size: bigint; blocks: bigint }): number {
+  const holes = size - blocks * blockSize;
+  return holes < manyHoles ? 0 : Number(holes >> 20n);
+}
+
 export function isTooLarge({ size, blocks }: { size: bigint; blocks: bigint }): boolean {
   const data = blocks * blockSize;
   return data > dataMax || size - data > holesMax;
