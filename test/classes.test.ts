@@ -42,6 +42,7 @@ test("a file that is named as a product is one, wherever it is and whatever it l
 test("materials are paths, each once; the totals have the names of the format", () => {
   const input = (path: string, sha256: string): InputFile => ({
     path,
+    origin: path,
     digests: { sha256 },
     state: { device: 1n, inode: 1n, size: 0n, mtimeNs: 0n, ctimeNs: 0n },
     settled: true,

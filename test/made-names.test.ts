@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { MadeNames } from "../src/trace/made-names.ts";
 
 type Step = (names: MadeNames) => void;
-const file = { isWritten: false, isDirectory: false };
-const directory = { isWritten: false, isDirectory: true };
+const file = false;
+const directory = true;
 
 const rows: { name: string; steps: Step[]; made: string[] }[] = [
   { name: "a node, or a link", steps: [names => names.add("/w/a")], made: ["/w/a"] },
@@ -21,9 +21,9 @@ const rows: { name: string; steps: Step[]; made: string[] }[] = [
     made: ["/w/b"],
   },
   {
-    name: "over what was made, by a file that was written: it has its names elsewhere",
-    steps: [names => names.add("/w/b"), names => names.renamed("/w/a", "/w/b", { ...file, isWritten: true })],
-    made: [],
+    name: "over what was made",
+    steps: [names => names.add("/w/b"), names => names.renamed("/w/a", "/w/b", file)],
+    made: ["/w/b"],
   },
   {
     name: "of a directory: what was made in it goes with it",
@@ -35,6 +35,23 @@ const rows: { name: string; steps: Step[]; made: string[] }[] = [
     steps: [names => names.add("/w/a/x"), names => names.exchanged("/w/a", "/w/b")],
     made: ["/w/a", "/w/b", "/w/b/x"],
   },
+  { name: "a link", steps: [names => names.linked("/w/a", "/w/b")], made: ["/w/b"] },
+  {
+    name: "a link that takes its file's place",
+    steps: [names => names.linked("/w/a", "/w/b"), names => names.removed("/w/a"), names => names.renamed("/w/b", "/w/a", file)],
+    made: [],
+  },
+  {
+    name: "moved in a moved directory, which is moved back",
+    steps: [
+      names => names.renamed("/w/d", "/w/e", directory),
+      names => names.renamed("/w/e/x", "/w/e/y", file),
+      names => names.renamed("/w/e/z", "/w/e/t", file),
+      names => names.renamed("/w/e/t", "/w/e/z", file),
+      names => names.renamed("/w/e", "/w/d", directory),
+    ],
+    made: ["/w/d/y"],
+  },
   { name: "exchanged twice", steps: [names => names.exchanged("/a", "/b"), names => names.exchanged("/a", "/b")], made: [] },
 ];
 
@@ -45,6 +62,17 @@ for (const { name, steps, made } of rows) {
     expect([...names.paths()].sort()).toEqual(made);
   });
 }
+
+test("what the file at a path was called when the build came", () => {
+  const names = new MadeNames(() => {});
+  expect(names.originOf("/w/d/x")).toBe("/w/d/x");
+  names.renamed("/w/d", "/w/e", directory);
+  names.linked("/w/e/x", "/w/y");
+  names.renamed("/w/y", "/w/z", file);
+  names.add("/w/node");
+  const origins = ["/w/z", "/w/e/f/x", "/w/e", "/w/d/x", "/w/node", "/w/other"].map(path => names.originOf(path));
+  expect(origins).toEqual(["/w/d/x", "/w/d/f/x", "/w/d", "/w/d/x", undefined, "/w/other"]);
+});
 
 test("beyond the limit names are forgotten, and that is said once", () => {
   let limits = 0;

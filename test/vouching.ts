@@ -56,7 +56,7 @@ export function claimsOf(voucher: Voucher, files: readonly (string | Candidate)[
 export function inputOf(path: string, content: Uint8Array = readFileSync(path)): InputFile {
   const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = lstatSync(path, { bigint: true });
   const state = { device, inode, size, mtimeNs, ctimeNs };
-  return { path, digests: { sha256: sha256(content) }, state, settled: false, remote: false, isRewritten: false };
+  return { path, origin: path, digests: { sha256: sha256(content) }, state, settled: false, remote: false, isRewritten: false };
 }
 
 /** By node's own functions, on this thread. */

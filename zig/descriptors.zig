@@ -261,7 +261,7 @@ pub const Descriptors = struct {
         descriptors.read_end = @max(descriptors.read_end, index + 1);
     }
 
-    /// A writer has ended, and nobody can have inherited its descriptors: the front end now digests what it left behind.
+    /// A writer has ended: the front end now digests what it left behind, whoever has inherited its descriptors.
     pub fn writerEnded(descriptors: *Descriptors, process: u32) void {
         for (descriptors.read_by_front[0..descriptors.read_end]) |*read| {
             if (read.writer == process) read.writer = 0;

@@ -71,7 +71,6 @@ fn expect(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) Error!vo
 }
 
 fn addChild(tracer: *Tracer, thread: *Thread, creator: *const Thread, event: u32) void {
-    tracer.tracees.processOf(creator).has_children = true;
     const parent = tracer.tracees.processOf(creator).*;
     const process = tracer.tracees.addProcess(thread);
     if (parent.watched != 0) tracer.watch.inherit(process, &parent);
@@ -119,7 +118,6 @@ pub fn adoptParked(tracer: *Tracer, now: u64) void {
 }
 
 fn adoptProcess(tracer: *Tracer, thread: *Thread, parent: ?*Thread, parent_pid: i32) void {
-    if (parent) |p| tracer.tracees.processOf(p).has_children = true;
     const serial = if (parent) |p| tracer.tracees.processOf(p).serial else 0;
     const process = tracer.tracees.addProcess(thread);
     const about: records_mod.Who = .{ .tid = thread.tid, .process = process.serial };
@@ -169,7 +167,7 @@ pub fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
         .failed_opens = process.failed_opens,
     }, &.{});
     tracer.descriptors.forget(process.serial);
-    if (!process.has_children) tracer.descriptors.writerEnded(process.serial);
+    tracer.descriptors.writerEnded(process.serial);
     tracer.watch.forget(process);
     const is_command = process.serial == 1;
     const command_status: i32 = @bitCast(process.status);

@@ -123,8 +123,6 @@ pub const Process = struct {
     /// One gap for each process is enough.
     unreadable_reported: bool = false,
     kill_reported: bool = false,
-    /// It has made a child, which may have its descriptors still.
-    has_children: bool = false,
     next_free: u32 = 0,
     /// First of its watched descriptors (watch.zig), and stops since the last was added.
     watched: u16 = 0,

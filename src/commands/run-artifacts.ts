@@ -3,7 +3,7 @@
 // digest of their writer's end does not stand any more.
 import { productsOf } from "../attestors/product.ts";
 import { directoryHashes, type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
-import { lookAt, type Walk } from "../facts/walk.ts";
+import { lookAt, type Walk, type WalkOptions } from "../facts/walk.ts";
 import type { Glob } from "../glob.ts";
 import { escapeBytes } from "../text.ts";
 import { TracedProducts, tracedMaterials } from "../trace/artifacts.ts";
@@ -81,10 +81,15 @@ function walkedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput): F
 
 function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, files: TraceFiles): FoundProducts {
   const products = new TracedProducts(files, { workingDirectory: before.directory, startTime });
-  const options = {
+  const chosen = new Set<string>();
+  const options: WalkOptions = {
     ...walkOptions(plan),
-    isWanted: (file: Parameters<TracedProducts["isProduct"]>[0]) => products.isProduct(file),
-    known: (file: Parameters<TracedProducts["digestOf"]>[0]) => products.digestOf(file),
+    isWanted: file => {
+      const isProduct = products.isProduct(file);
+      if (isProduct) chosen.add(file.path);
+      return isProduct;
+    },
+    known: file => products.digestOf(file),
   };
   const inside = walkIn(before, { ...options, earlier: before.walk });
   const seen = new Set([...inside.files, ...inside.unread].map(({ path }) => path));
@@ -94,7 +99,7 @@ function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, fi
     options,
   );
   return {
-    products: [...inside.files.filter(file => products.isProduct(file)), ...others.files.map(file => shownIn(before, file))],
+    products: [...inside.files.filter(({ path }) => chosen.has(path)), ...others.files.map(file => shownIn(before, file))],
     walk: inside,
     unread: [...missedContents(inside), ...others.unread],
   };

@@ -47,7 +47,10 @@ export interface OneEntry {
 }
 
 /** What lstat says of a file that was found. */
-export type FoundFile = Pick<WalkedFile, "path" | "device" | "inode" | "size" | "mtimeNs" | "ctimeNs">;
+export interface FoundFile extends Pick<WalkedFile, "path" | "device" | "inode" | "size" | "mtimeNs" | "ctimeNs"> {
+  /** Absolute, escaped: where links have led to. Left out where there were none. */
+  readonly target?: string;
+}
 
 export const emptyWalk: Walk = { files: [], unread: [], directories: [] };
 
@@ -61,7 +64,7 @@ export interface WalkOptions {
   readonly earlier?: Walk;
   /** Of a directory by its path below the root (`.` for that itself): its files count together. */
   readonly isOneEntry?: (path: string) => boolean;
-  /** Files outside of such directories that count; all, if it is left out. */
+  /** Files that count; all, if it is left out. Those in such directories are read in any case. */
   readonly isWanted?: (file: FoundFile) => boolean;
   /** The digest of a file that need not be read. */
   readonly known?: (file: FoundFile) => DigestSet | undefined;
@@ -229,9 +232,10 @@ class Walker {
   #file(real: Buffer, shown: Buffer, stat: BigIntStats): void {
     if (this.#excludedFiles.has(fileKey(stat))) return;
     const path = escapeBytes(shown);
-    const found = foundFile(path, stat);
+    const found: FoundFile = { ...foundFile(path, stat), ...(this.#isAt(real, shown) ? {} : { target: escapeBytes(real) }) };
     if (this.#oneEntry?.isLinked) this.#oneEntry.linked.add(path);
-    if (this.#oneEntry === undefined && this.options.isWanted?.(found) === false) return;
+    const isWanted = this.options.isWanted?.(found) ?? true;
+    if (!isWanted && this.#oneEntry === undefined) return;
     const digest = this.options.known?.(found);
     const known = digest === undefined ? this.#known(path, stat) : { ...found, digest, settled: false };
     if (known !== undefined) {
@@ -245,6 +249,14 @@ class Walker {
     }
     const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = contents.stat;
     this.#files.set(path, { path, digest: contents.digest, device, inode, size, mtimeNs, ctimeNs, settled: contents.settled });
+  }
+
+  /** Whether that is its path without any link. */
+  #isAt(real: Buffer, shown: Buffer): boolean {
+    const start = real.length - shown.length;
+    // 0: it was looked at by its absolute path.
+    const isPlace = start === 0 || start === (this.root.length === 1 ? 1 : this.root.length + 1);
+    return isPlace && real.subarray(start).equals(shown);
   }
 
   /** The file of the earlier walk that this one still is, with the same content. */

@@ -19,6 +19,8 @@ export interface FoundAtEnd {
   readonly size: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  /** Absolute: where links in `path` have led to. */
+  readonly target?: string;
 }
 
 export interface ArtifactOptions {
@@ -41,12 +43,12 @@ export function tracedMaterials(
   isOurs: (file: { path: string; device: bigint; inode: bigint }) => boolean,
 ): Artifact[] {
   const materials: Artifact[] = [];
-  let last: string | undefined;
-  for (const { path, digests, state, isRewritten } of inputs) {
-    if (path === last) continue;
-    last = path;
-    if (isRewritten || digests.sha256 === undefined || isOurs({ path, ...state })) continue;
-    materials.push({ path: relativeTo(workingDirectory, path) ?? path, digest: digests });
+  const seen = new Set<string>();
+  for (const { origin, digests, state, isRewritten } of inputs) {
+    if (isRewritten || origin === undefined || seen.has(origin)) continue;
+    seen.add(origin);
+    if (digests.sha256 === undefined || isOurs({ path: origin, ...state })) continue;
+    materials.push({ path: relativeTo(workingDirectory, origin) ?? origin, digest: digests });
   }
   return materials;
 }
@@ -66,11 +68,14 @@ export class TracedProducts {
   /** `path` is below the working directory, or absolute. */
   isProduct(file: FoundAtEnd): boolean {
     const path = this.#absolute(file.path);
-    if (this.#isMade(path)) return true;
+    // A link that was there can lead to a name that was made.
+    if (this.#isMade(path) || (file.target !== undefined && this.#isMade(file.target))) return true;
     const written = this.#files.written.get(fileKey(file));
     if (written === undefined && !this.#outputs.has(path)) return false;
-    // Opened for writing, and left alone: a lock, a database. Every change would have moved ctime, which nobody can set.
-    return written?.isVague === true || file.ctimeNs >= this.#options.startTime - clockLagNs;
+    // Opened for writing, and left alone: a lock, a database. Any write would have moved its time.
+    const before = written?.before;
+    const isAlone = before && before.size === file.size && before.mtimeNs === file.mtimeNs;
+    return !(isAlone && before.mtimeNs < this.#options.startTime - clockLagNs);
   }
 
   /** The digest that its last writer's end has had, if nothing has happened to the file since. */

@@ -49,7 +49,10 @@ export class Files {
   readonly #contents: Contents;
   readonly #reportGap: ReportGap;
   readonly #written: WrittenFiles;
-  readonly #inputs = new Inputs(file => this.#written.get(file));
+  readonly #inputs = new Inputs(
+    file => this.#written.get(file),
+    path => this.#made.originOf(path),
+  );
   readonly #processes: (ProcessFiles | undefined)[] = [];
   /** One copy of each path, and how many processes have opened it. */
   readonly #paths = new Map<string, Label>();
@@ -57,6 +60,8 @@ export class Files {
   readonly #made = new MadeNames(() => this.#reportGap("limit", 0, "names made by links and renames"));
   /** Written files that we cannot read. */
   readonly #unreadOutputs = new Map<string, WrittenInode>();
+  /** Files whose times were set: they say nothing about when they were written. */
+  readonly #timesSet = new Set<string>();
   /** Written files that somebody has had a writable map of. */
   readonly #mappedFiles = new Set<string>();
   #operations = 0;
@@ -172,7 +177,10 @@ export class Files {
       const { left, leftState: state } = file.writers.get(file.lastWriter) ?? {};
       const isVague = file.remote || this.#mappedFiles.has(file.key);
       const isSure = left && state && isKnown(left) && !isVague;
-      inodes.set(file.key, isSure ? { left: { digests: left.digests, state }, isVague } : { isVague });
+      inodes.set(file.key, {
+        ...(isSure ? { left: { digests: left.digests, state } } : {}),
+        ...(isVague || this.#timesSet.has(file.key) ? {} : { before: file.before }),
+      });
     }
     return inodes;
   }
@@ -228,7 +236,7 @@ export class Files {
       if (obstacle === "unreadable" || obstacle === "too-large") {
         process.unreadWrites ??= new Map();
         if (!process.unreadWrites.has(label.path)) process.unreadWrites.set(label.path, event.timeNs);
-        this.#unreadOutputs.set(fileKey(event.file), { isVague: true });
+        this.#unreadOutputs.set(fileKey(event.file), {});
         this.#written.replaced(event.file);
       }
       return;
@@ -304,7 +312,7 @@ export class Files {
     };
     return {
       renamed: (oldPath, newPath, file) => {
-        this.#made.renamed(oldPath, newPath, { isWritten: at(file) !== undefined, isDirectory: !file || isDirectory(file) });
+        this.#made.renamed(oldPath, newPath, !file || isDirectory(file));
         if (file && isDirectory(file)) names.moveBelow([[oldPath, newPath]]);
         else dropped(names.rename(oldPath, newPath, at(file)));
       },
@@ -315,7 +323,7 @@ export class Files {
       linked: (path, file, oldPath) => {
         const linked = at(file) ?? names.at(oldPath);
         if (linked) names.link(linked, path);
-        else this.#made.add(path);
+        this.#made.linked(oldPath, path);
       },
       made: path => this.#made.add(path),
       removed: (path, file) => {
@@ -344,7 +352,11 @@ export class Files {
         if (label) this.#addWriter(process, label, open, false);
         else this.#reportGap("limit", event.process, "paths");
       },
-      timesSet: file => this.#contents.touched(file, "after"),
+      timesSet: file => {
+        this.#contents.touched(file, "after");
+        this.#inputs.timesSet(file);
+        this.#timesSet.add(fileKey(file));
+      },
     };
   }
 

@@ -4,7 +4,6 @@
 // is still from outside, or whoever opens a file for writing could hide that it was read.
 import type { FileIdentity } from "../native/events.ts";
 import { type Content, isKnown, settledAfterNs } from "./contents.ts";
-import { sameState } from "./digest-file.ts";
 import { isPseudo, isRegular, isRemote } from "./file-types.ts";
 import type { DigestSet, InputFile } from "./observation.ts";
 import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
@@ -13,6 +12,7 @@ import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 class Read implements InputFile {
   constructor(
     readonly path: string,
+    readonly origin: string | undefined,
     readonly content: Content,
     readonly state: FileIdentity,
     readonly settled: boolean,
@@ -37,11 +37,23 @@ export class Inputs {
   /** Those of the written files that had a content before, and how they were then. */
   readonly #foreign = new WeakMap<WrittenFile, FileIdentity>();
   /** Opens for reading and writing: what was read is what is left, unless it was changed. */
-  readonly #readAndWritten: { path: string; file: FileIdentity; writer: Writer; timeNs: bigint }[] = [];
+  readonly #readAndWritten: (Omit<Open, "isRewritten"> & { writer: Writer })[] = [];
+  readonly #originOf: (path: string) => string | undefined;
 
-  /** `written`: what the build has opened for writing, until now. */
-  constructor(written: (file: FileIdentity) => WrittenFile | undefined) {
+  /** `written`: what the build has opened for writing, until now; `originOf`: how it was called when the build came. */
+  constructor(
+    written: (file: FileIdentity) => WrittenFile | undefined,
+    originOf: (path: string) => string | undefined = path => path,
+  ) {
     this.#written = written;
+    this.#originOf = originOf;
+  }
+
+  /** From now on its times do not say whether it was written. */
+  timesSet(file: FileIdentity): void {
+    const written = this.#written(file);
+    const before = written && this.#foreign.get(written);
+    if (before) this.#foreign.set(written, { ...before, mtimeNs: -1n });
   }
 
   /** After the writer was noted. `isFirst`: the file was not opened for writing before; `reads`: it may read too. */
@@ -52,7 +64,8 @@ export class Inputs {
       return;
     }
     if (isFirst) this.#foreign.set(writer.file, file);
-    if (reads && this.#foreign.has(writer.file)) this.#readAndWritten.push({ path, file, writer, timeNs });
+    if (!reads || !this.#foreign.has(writer.file)) return;
+    this.#readAndWritten.push({ path, origin: this.#originOf(path), file, writer, timeNs });
   }
 
   /** `path` is the kernel's. */
@@ -64,8 +77,8 @@ export class Inputs {
     const written = this.#written(file);
     const before = written && this.#foreign.get(written);
     if (written && !before) return; // made
-    const isRewritten = before !== undefined && !sameState(before, file);
-    this.#add(readOf({ path, file, timeNs, isRewritten }, content));
+    const isRewritten = before !== undefined && !isUntouched(before, file);
+    this.#add(readOf({ path, origin: this.#originOf(path), file, timeNs, isRewritten }, content));
   }
 
   #add(read: Read): void {
@@ -78,12 +91,12 @@ export class Inputs {
 
   /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
   takeList(): InputFile[] {
-    for (const { path, file, writer, timeNs } of this.#readAndWritten) {
+    for (const { writer, ...open } of this.#readAndWritten) {
       if (writer.left === undefined) continue;
       const { leftState } = writer;
       const before = this.#foreign.get(writer.file);
-      const isRewritten = !(before && leftState && sameState(before, leftState));
-      this.#add(readOf({ path, file, timeNs, isRewritten }, writer.left));
+      const isRewritten = !(before && leftState && isUntouched(before, leftState));
+      this.#add(readOf({ ...open, isRewritten }, writer.left));
     }
     const paths = [...this.#reads.keys()].sort();
     const list = paths.flatMap(path => distinct(this.#reads.get(path) ?? []));
@@ -105,11 +118,17 @@ function distinct(found: Read | Read[]): Read | Read[] {
 
 interface Open {
   path: string;
+  origin: string | undefined;
   file: FileIdentity;
   timeNs: bigint;
   isRewritten: boolean;
 }
 
-function readOf({ path, file, timeNs, isRewritten }: Open, content: Content): Read {
-  return new Read(path, content, file, timeNs - file.ctimeNs > settledAfterNs, isRewritten);
+/** A rename, a link or a mode moves ctime and changes no content. */
+function isUntouched(before: FileIdentity, now: { size: bigint; mtimeNs: bigint }): boolean {
+  return before.size === now.size && before.mtimeNs === now.mtimeNs;
+}
+
+function readOf({ path, origin, file, timeNs, isRewritten }: Open, content: Content): Read {
+  return new Read(path, origin, content, file, timeNs - file.ctimeNs > settledAfterNs, isRewritten);
 }

@@ -1,10 +1,11 @@
-// Names that the build has made for files which it did not write: hard and symbolic links, renames, nodes. Such a file is
-// new where it stands now, so it is a product like a written one, and so is everything below a directory that was moved.
+// Names that the build has made, whether it has written to the file or not: hard and symbolic links, renames, nodes. A file is
+// new where it stands now, so it is a product like a written one, and so is everything below a directory that was moved. What
+// is read under such a name is a material under the name that it had when the build came.
 import { Names } from "./names-of-files.ts";
 
 /** What stands under a made name. */
 interface Made {
-  /** The name that it had when the build came: with that again nothing has been made. */
+  /** The name that it had when the build came: with that again nothing has been made. Undefined: it was not there. */
   readonly origin: string | undefined;
 }
 
@@ -22,42 +23,53 @@ export class MadeNames {
     this.#max = max;
   }
 
+  /** A symbolic link, or a node. */
   add(path: string): void {
     this.#add(path, { origin: undefined });
   }
 
-  #add(path: string, made: Made): void {
-    if (path === made.origin) this.#names.unlink(path);
-    else if (++this.#count <= this.#max) this.#names.link(made, path);
-    else if (this.#count === this.#max + 1) this.#onLimit();
+  linked(oldPath: string, newPath: string): void {
+    this.#add(newPath, { origin: this.originOf(oldPath) });
   }
 
-  /** `isWritten`: the file has its names elsewhere. */
-  renamed(oldPath: string, newPath: string, { isWritten, isDirectory }: { isWritten: boolean; isDirectory: boolean }): void {
-    const made = this.#at(oldPath);
+  renamed(oldPath: string, newPath: string, isDirectory: boolean): void {
+    const made = { origin: this.originOf(oldPath) };
     this.removed(oldPath);
     this.removed(newPath);
     if (isDirectory) this.#names.moveBelow([[oldPath, newPath]]);
-    if (!isWritten) this.#add(newPath, made);
+    this.#add(newPath, made);
   }
 
-  /** What is written and named so is found by its inode as well. */
   exchanged(a: string, b: string): void {
-    const [atA, atB] = [this.#at(a), this.#at(b)];
+    const [atA, atB] = [{ origin: this.originOf(a) }, { origin: this.originOf(b) }];
     this.#names.exchange(a, b);
     this.#add(a, atB);
     this.#add(b, atA);
-  }
-
-  #at(path: string): Made {
-    return this.#names.at(path) ?? { origin: path };
   }
 
   removed(path: string): void {
     this.#names.unlink(path);
   }
 
+  /** The name that what is at this path had when the build came; undefined: none. */
+  originOf(path: string): string | undefined {
+    if (this.#count === 0) return path;
+    for (let end = path.length; end > 0; end = path.lastIndexOf("/", end - 1)) {
+      const made = this.#names.at(path.slice(0, end));
+      if (made) return made.origin === undefined ? undefined : made.origin + path.slice(end);
+    }
+    return path;
+  }
+
   paths(): Set<string> {
-    return new Set(this.#names.paths());
+    const paths = new Set<string>();
+    for (const path of this.#names.paths()) if (this.#names.at(path)?.origin !== path) paths.add(path);
+    return paths;
+  }
+
+  #add(path: string, made: Made): void {
+    if (path === made.origin) this.#names.unlink(path);
+    else if (++this.#count <= this.#max) this.#names.link(made, path);
+    else if (this.#count === this.#max + 1) this.#onLimit();
   }
 }

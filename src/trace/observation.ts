@@ -264,6 +264,8 @@ export interface Completeness {
 export interface InputFile {
   /** Absolute in our own root, symbolic links resolved. A path with several contents has several entries. */
   path: string;
+  /** The same, as it was called when the build came: it may have been renamed or linked before it was read. Undefined: it was not there. */
+  origin: string | undefined;
   /** Empty: not known. */
   digests: DigestSet;
   /** The inode as it was at the open. */
@@ -286,17 +288,17 @@ export interface OutputFile {
 export interface TraceFiles {
   inputs: readonly InputFile[];
   outputs: readonly OutputFile[];
-  /** Files that the build opened for writing and that are not gone, by `fileKey`, whatever they are called. */
+  /** Files that the build opened for writing, by `fileKey`, whatever they are called. */
   written: ReadonlyMap<string, WrittenInode>;
-  /** Names that the build made for files that it had not written: links, renames, nodes. Of directories too. */
+  /** Names that the build made without opening a file: links, renames, nodes. Of directories too. */
   made: ReadonlySet<string>;
 }
 
 export interface WrittenInode {
   /** What its last writer left, and how the file was then. */
   left?: { digests: DigestSet; state: { size: bigint; mtimeNs: bigint; ctimeNs: bigint } };
-  /** Its content can change without a trace in ctime: a shared map, or a server's file. */
-  isVague: boolean;
+  /** How the file was after it was opened for the first time; left out where that says nothing: a shared map, a server's file, times that were set. */
+  before?: { size: bigint; mtimeNs: bigint };
 }
 
 /** Who vouches for what the build took from outside; see docs/undeclared.md. Every input counts once. */

@@ -26,6 +26,8 @@ export interface WrittenFile {
   readonly device: bigint;
   readonly inode: bigint;
   readonly remote: boolean;
+  /** As it was after it was opened for writing for the first time. */
+  readonly before: { size: bigint; mtimeNs: bigint };
   size: bigint;
   /** By process: one for each, however often and by whatever name it has opened the file. */
   readonly writers: Map<number, Writer>;
@@ -101,12 +103,13 @@ export interface OpenForWriting {
 
 /** One file that the build writes, and all that is remembered of its writers. */
 export function newFile({ file, process }: OpenForWriting): WrittenFile {
-  const { device, inode, size } = file;
+  const { device, inode, size, mtimeNs } = file;
   return {
     key: fileKey(file),
     device,
     inode,
     remote: isRemote(file),
+    before: { size, mtimeNs },
     size,
     writers: new Map(),
     live: new Map(),

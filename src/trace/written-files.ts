@@ -73,9 +73,9 @@ export class WrittenFiles {
     return this.#files.get(fileKey(file));
   }
 
-  /** Those that have not lost their last name, as far as that was seen. */
+  /** The last of each inode number, also one that has lost all names that we know: it can have had others before the build. */
   all(): IterableIterator<WrittenFile> {
-    return this.#files.values();
+    return this.#latest.values();
   }
 
   /** Also one that has lost its last name: it can be written to still. */
