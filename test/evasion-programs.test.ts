@@ -76,7 +76,7 @@ for (const user of users) {
       expect(gaps(recordOf(ran))).toEqual([]);
     });
 
-    for (const mode of ["names", "links", "memory", "directory", "quiet"]) {
+    for (const mode of ["names", "links", "memory", "directory", "shared", "quiet"]) {
       test(`a script that is exchanged while it is executed: ${mode}`, async () => {
         using scratch = new Scratch(user);
         const record = await traced(scratch, [tracee("exec-race", scratch), mode, "150"]);

@@ -41,6 +41,9 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         }
     }
     if (row.event == .open) try guardPath(tracer, thread, row);
+    if (row.special == .clone or row.special == .clone3) {
+        if (syscalls.sharesPlaces(calls.cloneFlags(tracer, call, row))) tracer.shares_places = true;
+    }
     switch (row.special) {
         .clone => if (call.arguments[0] & linux.CLONE.UNTRACED != 0) {
             // In a register: nobody else can put it back.

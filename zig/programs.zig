@@ -29,7 +29,7 @@ comptime {
 pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     const call = &thread.call;
     call.names_mark = tracer.names.mark();
-    call.alone = tracer.tracees.processOf(thread).threads == 1;
+    call.alone = tracer.tracees.processOf(thread).threads == 1 and !tracer.shares_places;
     const buffer = tracer.tracees.takeBuffer(call) orelse return calls.limit(tracer, thread, "calls at once");
     const given = tracer.memory.string(thread.tid, call.arguments[row.arguments[0].index], buffer[0..paths.max]) catch |e| {
         if (e == error.TraceeGone) return e;
@@ -156,14 +156,14 @@ pub fn find(tracer: *Tracer, leader: *const Thread, executable: *const abi.FileI
         return .unknown;
     };
     const is_executable = seen == null and isSame(&identity, executable);
-    if (is_executable or seen == null or !isSame(&identity, &seen.?) or !call.alone and !isAbsolute(argument)) {
+    if (is_executable or seen == null or !isSame(&identity, &seen.?) or !call.alone and (tracer.roots_differ or !isAbsolute(argument))) {
         sys.close(descriptor);
         return if (is_executable) .executable else .unknown;
     }
     return .{ .file = .{ .descriptor = descriptor, .identity = identity } };
 }
 
-/// Not from a directory or a descriptor, which another thread can exchange meanwhile, and back.
+/// Not from a directory or a descriptor, which another thread can exchange meanwhile, and back. (So can it its root, where that differs.)
 fn isAbsolute(path: []const u8) bool {
     if (path.len == 0 or path[0] != '/') return false;
     for ([_][]const u8{ "/proc/", "/dev/" }) |top| if (std.mem.startsWith(u8, path, top)) return false;

@@ -222,6 +222,13 @@ const clone_new: u32 = linux.CLONE.NEWNS | linux.CLONE.NEWCGROUP | linux.CLONE.N
 /// Flags of clone3 and unshare that make a namespace: clone's, and CLONE_NEWTIME.
 pub const clone_new_any: u64 = clone_new | linux.CLONE.NEWTIME;
 
+/// What two processes can share, as threads do: directories, descriptors.
+const clone_shared: u32 = linux.CLONE.FS | linux.CLONE.FILES;
+
+pub fn sharesPlaces(clone_flags: u64) bool {
+    return clone_flags & clone_shared != 0 and clone_flags & linux.CLONE.THREAD == 0;
+}
+
 const prot_write = 2;
 const prot_exec = 4;
 const map_shared = 1; // also set in MAP_SHARED_VALIDATE
@@ -287,7 +294,10 @@ pub const rows = [_]Row{
     .{ .name = "execveat", .event = .exec, .stops = .entry, .arguments = &.{argAtFlags(0, 1, 4, .file)} },
 
     // Processes. fork, vfork and a plain clone are events and need no stop.
-    .{ .name = "clone", .special = .clone, .when = &.{&.{.{ .any_bits = .{ .argument = 0, .mask = clone_new | linux.CLONE.UNTRACED } }}} },
+    .{ .name = "clone", .special = .clone, .when = &.{
+        &.{.{ .any_bits = .{ .argument = 0, .mask = clone_new | linux.CLONE.UNTRACED } }},
+        &.{ .{ .any_bits = .{ .argument = 0, .mask = clone_shared } }, .{ .no_bits = .{ .argument = 0, .mask = linux.CLONE.THREAD } } },
+    } },
     .{ .name = "clone3", .special = .clone3, .arguments = &.{sized(0, 1, .bytes)} },
     .{ .name = "unshare", .special = .root },
     .{ .name = "setns", .special = .root, .arguments = &.{fd0} },

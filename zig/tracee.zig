@@ -81,7 +81,7 @@ pub const Call = struct {
     file_known: bool = false,
     /// That directory is the working directory.
     from_cwd: bool = false,
-    /// The process had no other thread.
+    /// Nobody else could change the process's directories and descriptors.
     alone: bool = true,
     /// Of a call that changes names: its number there.
     name_change: u64 = name_changes.none,

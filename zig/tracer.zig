@@ -106,6 +106,8 @@ pub const Tracer = struct {
     front_stopped: bool = false,
     /// Some process may see other files under a path than we do.
     roots_differ: bool = false,
+    /// Processes may have directories or descriptors in common, which each can change for the other.
+    shares_places: bool = false,
     /// Somebody has mounted something: a file of proc may have any path.
     mounted: bool = false,
     own_files: own_files.OwnFiles,

@@ -1,12 +1,13 @@
-//! Scripts whose path leads to another one while they are executed: `exec-race names|links|memory|directory|quiet ROUNDS`. Each script's `#!` line has its
+//! Scripts whose path leads to another one while they are executed: `exec-race names|links|memory|directory|shared|quiet ROUNDS`. Each script's `#!` line has its
 //! name as the interpreter's argument, so argv says which one the kernel has read. The interpreter is this program.
 //! names: a child exchanges both files' names. links: it exchanges two symbolic links to their directories. memory: a thread
-//! changes the path in memory. directory: it changes the working directory. quiet: nothing changes, but for names that have nothing to do with it.
+//! changes the path in memory. directory: it changes the working directory. shared: a
+//! process does that has it in common (CLONE_FS). quiet: nothing changes, but for names that have nothing to do with it.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-const Mode = enum { names, links, memory, directory, quiet };
+const Mode = enum { names, links, memory, directory, shared, quiet };
 const exchange = 2; // RENAME_EXCHANGE
 
 pub fn main(init: std.process.Init.Minimal) void {
@@ -22,7 +23,7 @@ pub fn main(init: std.process.Init.Minimal) void {
     for ([_][]const u8{ "two", "b/same", "script-2" }) |name| make(name, "script-2", arguments.at(0).?);
 
     const stop: *u32 = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x21, -1, 0 })); // MAP_SHARED | MAP_ANONYMOUS
-    const by_thread = mode == .memory or mode == .directory;
+    const by_thread = mode == .memory or mode == .directory or mode == .shared;
     const changer: i32 = if (by_thread) 0 else t.fork();
     if (!by_thread and changer == 0) change(mode, stop);
     for (0..rounds) |_| {
@@ -47,7 +48,7 @@ fn change(mode: Mode, stop: *u32) noreturn {
     const pair: [2][*:0]const u8 = switch (mode) {
         .names => .{ "one", "two" },
         .links => .{ "here", "there" },
-        .memory, .directory, .quiet => .{ "script-1", "script-2" },
+        .memory, .directory, .shared, .quiet => .{ "script-1", "script-2" },
     };
     while (@atomicLoad(u32, stop, .acquire) == 0) _ = t.must(.renameat2, .{ t.at_cwd, pair[0], t.at_cwd, pair[1], exchange });
     t.exit(0);
@@ -74,6 +75,14 @@ fn start(mode: Mode, environment: [*:null]const ?[*:0]const u8) noreturn {
     const path: [*:0]const u8 = switch (mode) {
         .names, .quiet => "one",
         .links => "here/same",
+        .shared => blk: {
+            _ = t.must(.chdir, .{"a"});
+            if (t.must(.clone, .{ t.linux.CLONE.FS | 17, 0, 0, 0, 0 }) == 0) { // SIGCHLD
+                _ = wander(500);
+                t.exit(0);
+            }
+            break :blk "same";
+        },
         .directory => blk: {
             var flipper: t.Thread = .{};
             _ = t.must(.chdir, .{"a"});
@@ -99,8 +108,11 @@ fn flip(_: usize) callconv(.c) u8 {
     }
 }
 
-fn wander(_: usize) callconv(.c) u8 {
-    while (true) for ([_][*:0]const u8{ "../b", "../a" }) |directory| {
-        _ = t.call(.chdir, .{directory});
-    };
+/// `rounds` 0: until the process ends.
+fn wander(rounds: usize) callconv(.c) u8 {
+    var round: usize = 0;
+    while (rounds == 0 or round < rounds) : (round += 1) {
+        for ([_][*:0]const u8{ "../b", "../a" }) |directory| _ = t.call(.chdir, .{directory});
+    }
+    return 0;
 }
