@@ -157,6 +157,8 @@ pub const Control = extern struct {
     sequence: u64 align(64) = 0,
     /// Descriptors handed over since the start; the front end's counterpart is `descriptors_released`.
     descriptors_handed: u32 align(64) = 0,
+    /// 1 once one of them is of a file that a server answers for: closing it asks that server too (FUSE_FLUSH).
+    foreign_handed: u32 = 0,
 
     /// Written by the front end: descriptors it has closed again. A futex word for the tracer.
     descriptors_released: u32 align(64) = 0,
@@ -168,7 +170,7 @@ pub const Control = extern struct {
     /// Signals that somebody sent to us (not those of the terminal), and the first of them.
     signals_received: u32 align(64) = 0,
     first_signal: u32 = 0,
-    /// 1 once the tracer process is gone, however it ended.
+    /// 1 once the tracer process is gone, however it ended; 2: it hangs in the kernel, and is not waited for.
     tracer_gone: u32 = 0,
     tracer_status: i32 = 0,
     /// 1 once both capture streams have reached their end.

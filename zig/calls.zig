@@ -209,6 +209,7 @@ pub fn placeOf(tracer: *Tracer, thread: *const Thread, directory: u8) paths.Plac
         .owner = tracer.owner(thread),
         .directory = if (directory == syscalls.Argument.none) linux.AT.FDCWD else @bitCast(@as(u32, @truncate(thread.call.arguments[directory]))),
         .roots_differ = tracer.roots_differ,
+        .patience = tracer.patience,
     };
 }
 
@@ -233,6 +234,7 @@ pub fn context(tracer: *Tracer, thread: *const Thread) decode.Context {
         .abi = thread.call.abi,
         .arguments = &thread.call.arguments,
         .roots_differ = tracer.roots_differ,
+        .patience = tracer.patience,
     };
 }
 
@@ -318,7 +320,13 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     }
     const row = &syscalls.rows[call.row];
     var items: decode.Items = .{ .buffer = &tracer.scratch.items };
-    try decode.after(&context(tracer, thread), row, result, tracer.tracees.bufferOf(call), &items);
+    decode.after(&context(tracer, thread), row, result, tracer.tracees.bufferOf(call), &items) catch |e| {
+        // Killed since: that it was done, and with which result, is known.
+        if (e != error.TraceeGone) return e;
+        tracer.gap(thread, .tracee_gone, call.number, "");
+        record(tracer, thread, result, &.{ .items = &items });
+        return e;
+    };
     if (row.special == .connect or row.special == .send) try sockets.onContact(tracer, thread, result, tracer.tracees.bufferOf(call), &items);
     switch (row.special) {
         .send => try received.onSent(tracer, thread, result),
@@ -340,7 +348,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .ioctl, .fcntl, .io_submit => {},
+        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

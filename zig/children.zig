@@ -6,6 +6,7 @@
 //! where there is no /proc of our pid namespace, all.
 const std = @import("std");
 const linux = std.os.linux;
+const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 
 /// PID_MAX_LIMIT of 64-bit kernels; the actual kernel.pid_max is below /proc.
@@ -33,6 +34,22 @@ pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
         sys.sleepMs(1);
     }
 }
+
+/// Kills whatever a process traces, which need not be below us. For a tracer that hangs in the kernel and cannot die: with it would
+/// die its tracees, but what it hangs on may be one of them. One that dies meanwhile has perhaps just made another: to be repeated.
+pub fn killTracedBy(tracer: i32) void {
+    var pass: TracedPass = .{ .tracer = tracer };
+    forEachListed(&pass) catch {};
+}
+
+const TracedPass = struct {
+    tracer: i32,
+
+    fn visit(pass: *TracedPass, process: i32) void {
+        const status = status_file.read(process) catch return;
+        if (status.tracer == pass.tracer) sys.kill(process, .KILL) catch {};
+    }
+};
 
 const Pass = struct {
     killed: u32 = 0,
@@ -70,7 +87,7 @@ fn forEachPid(pass: *Pass) void {
 }
 
 /// An error where /proc is missing or numbers other processes than our pid namespace does.
-fn forEachListed(pass: *Pass) sys.Error!void {
+fn forEachListed(pass: anytype) sys.Error!void {
     var link: [16]u8 = undefined;
     const own = parsePid(try sys.readLink(linux.AT.FDCWD, "/proc/self", &link));
     if (own != sys.ownPid()) return error.NotFound;
@@ -108,6 +125,16 @@ test "pids are decimal numbers" {
     try std.testing.expectEqual(@as(?i32, null), parsePid("self"));
     try std.testing.expectEqual(@as(?i32, null), parsePid(""));
     try std.testing.expectEqual(@as(?i32, null), parsePid("99999999999"));
+}
+
+test "what a process traces is found, and killed" {
+    const parent = try sys.fork();
+    if (parent == 0) while (true) sys.sleepMs(1000);
+    try std.testing.expectEqual(linux.E.SUCCESS, linux.errno(linux.ptrace(linux.PTRACE.SEIZE, parent, 0, 0, 0)));
+    killTracedBy(std.math.maxInt(i32));
+    try std.testing.expectEqual(null, try sys.wait(parent, linux.W.NOHANG));
+    killTracedBy(sys.ownPid());
+    try std.testing.expectEqual(@as(u32, 9), (try sys.wait(parent, 0)).?.status);
 }
 
 test "a chain of processes dies from the top" {

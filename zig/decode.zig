@@ -14,6 +14,7 @@ const syscalls = @import("syscalls.zig");
 const Argument = syscalls.Argument;
 const Memory = @import("memory.zig").Memory;
 const watch = @import("watch.zig");
+const Patience = @import("patience.zig").Patience;
 
 /// Of data that a call sends: enough for a name server's question. What is cut is marked in the item, not in the record.
 pub const bytes_max = 512;
@@ -39,6 +40,7 @@ pub const Context = struct {
     abi: abi.Abi,
     arguments: *const [6]u64,
     roots_differ: bool,
+    patience: ?*Patience = null,
 
     pub fn word(context: *const Context, index: u8) u64 {
         return context.arguments[index];
@@ -57,6 +59,7 @@ pub const Context = struct {
             .owner = context.owner,
             .directory = if (at == Argument.none) linux.AT.FDCWD else context.number(at),
             .roots_differ = context.roots_differ,
+            .patience = context.patience,
         };
     }
 };
@@ -68,7 +71,7 @@ pub const Items = struct {
     count: u16 = 0,
     /// bits of abi.Flag
     flags: u16 = 0,
-    /// Memory could not be read because nobody may, not because the address is wrong.
+    /// Memory could not be read because nobody may, or its server did not answer; not because the address is wrong.
     denied: bool = false,
 
     pub fn written(items: *const Items) []u8 {
@@ -104,7 +107,7 @@ pub const Items = struct {
 
     pub fn unreadable(items: *Items, e: sys.Error) sys.Error!void {
         if (e == error.TraceeGone) return e;
-        if (e == error.Denied) items.denied = true;
+        if (e == error.Denied or e == error.TimedOut) items.denied = true;
         items.flags |= records.bit(.unreadable);
     }
 };
@@ -275,6 +278,8 @@ pub fn after(context: *const Context, row: *const syscalls.Row, result: i64, ear
         switch (argument.kind) {
             .file, .link, .new_file => {
                 if (result < 0) continue;
+                // What is mounted there now may be served by this very process, which answers when it goes on.
+                if (row.special == .mounts) continue;
                 const path = pathOf(earlier, argument.index) orelse continue;
                 addFile(context, argument.index, path, items);
             },

@@ -11,6 +11,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const known_content = @import("known.zig");
 const sys = @import("sys.zig");
+const patience_mod = @import("patience.zig");
 const Session = @import("session.zig").Session;
 const assert = std.debug.assert;
 
@@ -42,15 +43,19 @@ pub const Taken = struct {
     descriptor: i32,
     /// Not a duplicate but a reference by O_PATH: F_GETFL says nothing about the tracee's.
     by_path: bool,
+    from: *Descriptors,
 
     pub fn close(taken: Taken) void {
-        sys.close(taken.descriptor);
+        if (taken.by_path) sys.close(taken.descriptor) else taken.from.close(taken.descriptor);
     }
 };
 
 pub const Descriptors = struct {
     session: *Session,
     known: known_content.Known,
+    patience: ?*patience_mod.Patience = null,
+    /// Some file was of a file system that a server answers for.
+    foreign_seen: bool = false,
     /// /proc/self/fd: a name below it is half a microsecond cheaper than the whole path.
     own_links: i32,
     pidfd_getfd_works: bool,
@@ -109,9 +114,10 @@ pub const Descriptors = struct {
     // Taking
 
     pub fn take(descriptors: *Descriptors, owner: Owner, number: i32) sys.Error!Taken {
+        const limit = sys.nowNs() + patience_mod.answer_max_ns;
         while (true) {
             return descriptors.takeNow(owner, number) catch |e| {
-                if (e == error.OutOfDescriptors and descriptors.waitForRelease()) continue;
+                if (e == error.OutOfDescriptors and descriptors.waitForRelease(limit)) continue;
                 return e;
             };
         }
@@ -123,7 +129,7 @@ pub const Descriptors = struct {
         if (descriptors.pidfd_getfd_works and owner.tid == owner.pid) {
             const pidfd = try descriptors.pidfdOf(owner);
             switch (sys.pidfdGetfd(pidfd, number)) {
-                .descriptor => |copy| return .{ .descriptor = copy, .by_path = false },
+                .descriptor => |copy| return .{ .descriptor = copy, .by_path = false, .from = descriptors },
                 .failed => |e| switch (e) {
                     .BADF => return error.BadDescriptor,
                     .SRCH => return error.TraceeGone,
@@ -133,7 +139,7 @@ pub const Descriptors = struct {
                 },
             }
         }
-        return takeByPath(owner.tid, number);
+        return descriptors.takeByPath(owner.tid, number);
     }
 
     /// As a duplicate, of which the kernel can be asked about the socket, wherever that is possible: for a thread that is not the
@@ -149,20 +155,37 @@ pub const Descriptors = struct {
         return if (is_same) leaders else taken;
     }
 
-    fn takeByPath(tid: i32, number: i32) sys.Error!Taken {
+    fn takeByPath(descriptors: *Descriptors, tid: i32, number: i32) sys.Error!Taken {
         var buffer: [64]u8 = undefined;
         var at = sys.procPath(&buffer, tid, "fd/").len;
         at = sys.appendNumber(&buffer, at, @intCast(number));
         buffer[at] = 0;
-        switch (sys.open(linux.AT.FDCWD, buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true })) {
-            .descriptor => |copy| return .{ .descriptor = copy, .by_path = true },
+        switch (descriptors.open(buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true }, false)) {
+            .descriptor => |copy| return .{ .descriptor = copy, .by_path = true, .from = descriptors },
             .failed => |e| return switch (e) {
                 .NOENT => error.BadDescriptor,
                 .SRCH => error.TraceeGone,
                 .MFILE, .NFILE => error.OutOfDescriptors,
+                .TIMEDOUT => error.TimedOut,
                 else => error.Denied,
             },
         }
+    }
+
+    /// Not one by O_PATH. Closing a file of a server's asks the server (FUSE_FLUSH): nobody waits for that.
+    pub fn close(descriptors: *const Descriptors, descriptor: i32) void {
+        if (descriptors.foreign_seen) if (descriptors.patience) |patience| {
+            const file = if (statOf(descriptor)) |stat| identityOf(&stat) else |_| abi.FileIdentity{};
+            const entry = descriptors.slotOf(file.device).*;
+            const is_local = entry.known and entry.device == file.device and !known_content.hasForeignContent(entry.type);
+            if (isServable(&file) and !is_local) return patience.close(descriptor);
+        };
+        sys.close(descriptor);
+    }
+
+    fn open(descriptors: *const Descriptors, path: [:0]const u8, flags: linux.O, is_foreign: bool) sys.Opened {
+        const patience = descriptors.patience orelse return sys.open(linux.AT.FDCWD, path, flags);
+        return patience.open(linux.AT.FDCWD, path, flags, is_foreign);
     }
 
     fn pidfdOf(descriptors: *Descriptors, owner: Owner) sys.Error!i32 {
@@ -179,22 +202,38 @@ pub const Descriptors = struct {
 
     /// What a descriptor of ours refers to.
     pub fn identify(descriptors: *Descriptors, descriptor: i32) sys.Error!abi.FileIdentity {
-        var stat: linux.Statx = undefined;
-        // DONT_SYNC: a server behind the file system is not asked. It may be one of our stopped tracees.
-        const e = sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat);
-        if (e != .SUCCESS) return error.BadDescriptor;
+        const stat = try statOf(descriptor);
+        descriptors.lookForServer(&stat);
         var file = identityOf(&stat);
-        file.file_system = descriptors.fileSystemOf(file.device, descriptor);
+        file.file_system = descriptors.fileSystemOf(&file, descriptor);
         return file;
     }
 
-    /// fstatfs once for each device.
-    fn fileSystemOf(descriptors: *Descriptors, device: u64, descriptor: i32) u32 {
-        const entry = &descriptors.file_systems[@intCast(std.hash.int(device) % descriptors.file_systems.len)];
-        if (entry.known and entry.device == device) return entry.type;
-        const found = sys.fileSystemOf(descriptor) catch return 0;
-        entry.* = .{ .device = device, .type = found, .known = true };
+    /// Who opens /dev/fuse or /dev/cuse is going to answer for the kernel, to us too.
+    fn lookForServer(descriptors: *Descriptors, stat: *const linux.Statx) void {
+        const patience = descriptors.patience orelse return;
+        if (stat.mode & type_mask != character_device or stat.rdev_major != misc_major) return;
+        if (stat.rdev_minor == fuse_minor or stat.rdev_minor == cuse_minor) patience.needed = true;
+    }
+
+    /// fstatfs once for each device. A FUSE server is asked for it, and a network file system's; 0: no answer.
+    fn fileSystemOf(descriptors: *Descriptors, file: *const abi.FileIdentity, descriptor: i32) u32 {
+        const entry = descriptors.slotOf(file.device);
+        if (entry.known and entry.device == file.device) return entry.type;
+        const found = descriptors.askFileSystem(file, descriptor);
+        if (known_content.hasForeignContent(found)) descriptors.foreign_seen = true;
+        if (found != 0) entry.* = .{ .device = file.device, .type = found, .known = true };
         return found;
+    }
+
+    fn slotOf(descriptors: anytype, device: u64) @TypeOf(&descriptors.file_systems[0]) {
+        return &descriptors.file_systems[@intCast(std.hash.int(device) % descriptors.file_systems.len)];
+    }
+
+    fn askFileSystem(descriptors: *const Descriptors, file: *const abi.FileIdentity, descriptor: i32) u32 {
+        const patience = descriptors.patience orelse return sys.fileSystemOf(descriptor) catch 0;
+        const answer = patience.about(sys.Error!u32, sys.fileSystemOf, descriptor, isServable(file)) catch return 0;
+        return answer catch 0;
     }
 
     /// Its name, as the tracer sees it. A name that is too long for the kernel (a page) is an error.
@@ -203,7 +242,7 @@ pub const Descriptors = struct {
         const end = sys.appendNumber(&number, 0, @intCast(descriptor));
         number[end] = 0;
         const path = try sys.readLink(descriptors.own_links, number[0..end :0], buffer);
-        return nameOf(path, file);
+        return descriptors.nameOf(path, file);
     }
 
     // -----------------------------------------------------------------------------------------
@@ -224,11 +263,12 @@ pub const Descriptors = struct {
         } else if (descriptors.known.find(file)) |sequence| {
             return .{ .not_held = .known_content, .content = sequence };
         }
+        const limit = sys.nowNs() + patience_mod.answer_max_ns;
         const copy = while (true) {
-            switch (reopen(taken)) {
+            switch (descriptors.reopen(taken, known_content.hasForeignContent(file.file_system))) {
                 .descriptor => |number| break number,
                 .failed => |e| {
-                    if ((e == .MFILE or e == .NFILE) and descriptors.waitForRelease()) continue;
+                    if ((e == .MFILE or e == .NFILE) and descriptors.waitForRelease(limit)) continue;
                     return .{ .not_held = .unreadable, .errno = sys.errnoNumber(e) };
                 },
             }
@@ -238,18 +278,43 @@ pub const Descriptors = struct {
             .descriptor = copy,
             .now_ns = @intCast(sys.clockNs(.REALTIME)),
         });
-        descriptors.session.countHandedOver();
+        if (!descriptors.countHandedOver()) {
+            descriptors.close(copy);
+            return .{ .not_held = .unreadable, .errno = sys.errnoNumber(.TIMEDOUT) };
+        }
+        if (descriptors.foreign_seen) @atomicStore(u32, &descriptors.session.control.foreign_handed, 1, .release); // pairs with lib.zig's load
         const writer = if (options.for_writing) options.process else 0;
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
         return .{ .descriptor = copy, .may_stand = may_stand };
     }
 
+    /// Waits at the bound. What the front end waits for may be an answer from the build: then others have their turn meanwhile.
+    /// False: that has taken too long.
+    fn countHandedOver(descriptors: *Descriptors) bool {
+        const session = descriptors.session;
+        if (descriptors.hasTurn()) {
+            const limit = sys.nowNs() + patience_mod.answer_max_ns;
+            while (!session.hasRoom() and !session.killRequested()) {
+                session.wakeFrontEnd();
+                if (!descriptors.patience.?.yield(limit)) return false;
+            }
+        }
+        session.countHandedOver();
+        return true;
+    }
+
+    fn hasTurn(descriptors: *const Descriptors) bool {
+        const patience = descriptors.patience orelse return false;
+        return patience.current != null;
+    }
+
     /// The table is full, of what the front end has yet to close or of what it has opened itself. False: nothing will be closed.
-    fn waitForRelease(descriptors: *Descriptors) bool {
+    fn waitForRelease(descriptors: *Descriptors, limit_ns: u64) bool {
         const control = descriptors.session.control;
         const released = @atomicLoad(u32, &control.descriptors_released, .acquire); // pairs with countReleased
         if (control.descriptors_handed == released or descriptors.session.killRequested()) return false;
         descriptors.session.wakeFrontEnd();
+        if (descriptors.hasTurn()) return descriptors.patience.?.yield(limit_ns);
         sys.futexWait(&control.descriptors_released, released, 100);
         return true;
     }
@@ -273,11 +338,48 @@ pub const Descriptors = struct {
         for (descriptors.read_by_front[0..descriptors.read_end], 0..) |*read, number| {
             if (read.inode != inode or read.device != device or inode == 0 or read.writer != 0) continue;
             // It is closed there, and its number may be another file's by now.
-            const file = descriptors.identify(@intCast(number)) catch abi.FileIdentity{};
+            const file = if (statOf(@intCast(number))) |stat| identityOf(&stat) else |_| abi.FileIdentity{};
             if (file.inode == inode and file.device == device) return true;
             read.* = .{};
         }
         return false;
+    }
+
+    /// Read-only, by an open file description of its own. Only for regular files: anything else could act. Even these can
+    /// block: their server is told, or whoever has asked for that (fanotify).
+    pub fn reopen(descriptors: *const Descriptors, descriptor: i32, is_foreign: bool) sys.Opened {
+        var buffer: [64]u8 = undefined;
+        var at = sys.append(&buffer, 0, "/proc/self/fd/");
+        at = sys.appendNumber(&buffer, at, @intCast(descriptor));
+        buffer[at] = 0;
+        const path = buffer[0..at :0];
+        var flags: linux.O = .{ .ACCMODE = .RDONLY, .NONBLOCK = true, .NOCTTY = true, .CLOEXEC = true, .NOATIME = true };
+        const quietly = descriptors.open(path, flags, is_foreign);
+        if (quietly != .failed or quietly.failed != .PERM) return quietly;
+        // Not the owner's, nor ours to leave no trace in its access time.
+        flags.NOATIME = false;
+        return descriptors.open(path, flags, is_foreign);
+    }
+
+    /// The kernel marks a name that is gone by a suffix, which can also be part of a name that is not gone.
+    fn nameOf(descriptors: *const Descriptors, path: []const u8, file: *const abi.FileIdentity) Link {
+        const suffix = " (deleted)";
+        if (!std.mem.endsWith(u8, path, suffix)) return .{ .path = path, .deleted = file.links == 0 and path.len > 0 and path[0] == '/' };
+        const bare = path[0 .. path.len - suffix.len];
+        if (file.links == 0) return .{ .path = bare, .deleted = true };
+        // Other links are left: the name is gone unless this very file bears it, suffix and all.
+        var buffer: [abi.path_max + 1]u8 = undefined;
+        if (path.len >= buffer.len) return .{ .path = bare, .deleted = true };
+        @memcpy(buffer[0..path.len], path);
+        buffer[path.len] = 0;
+        const named = switch (descriptors.open(buffer[0..path.len :0], .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true }, false)) {
+            .descriptor => |number| number,
+            .failed => return .{ .path = bare, .deleted = true },
+        };
+        defer sys.close(named);
+        const there = identityOf(&(statOf(named) catch return .{ .path = bare, .deleted = true }));
+        const is_same = there.device == file.device and there.inode == file.inode;
+        return if (is_same) .{ .path = path } else .{ .path = bare, .deleted = true };
     }
 };
 
@@ -318,19 +420,11 @@ pub const Socket = struct {
     }
 };
 
-/// Read-only, by an open file description of its own. Only for regular files: anything else could block or act.
-pub fn reopen(descriptor: i32) sys.Opened {
-    var buffer: [64]u8 = undefined;
-    var at = sys.append(&buffer, 0, "/proc/self/fd/");
-    at = sys.appendNumber(&buffer, at, @intCast(descriptor));
-    buffer[at] = 0;
-    const path = buffer[0..at :0];
-    var flags: linux.O = .{ .ACCMODE = .RDONLY, .NONBLOCK = true, .NOCTTY = true, .CLOEXEC = true, .NOATIME = true };
-    const quietly = sys.open(linux.AT.FDCWD, path, flags);
-    if (quietly != .failed or quietly.failed != .PERM) return quietly;
-    // Not the owner's, nor ours to leave no trace in its access time.
-    flags.NOATIME = false;
-    return sys.open(linux.AT.FDCWD, path, flags);
+/// DONT_SYNC: a server behind the file system is not asked.
+fn statOf(descriptor: i32) sys.Error!linux.Statx {
+    var stat: linux.Statx = undefined;
+    const e = sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat);
+    return if (e == .SUCCESS) stat else error.BadDescriptor;
 }
 
 /// The flags of a tracee's descriptor.
@@ -383,26 +477,21 @@ fn nanoseconds(t: linux.statx_timestamp) i64 {
     return t.sec *| std.time.ns_per_s +| t.nsec;
 }
 
-/// The kernel marks a name that is gone by a suffix, which can also be part of a name that is not gone.
-fn nameOf(path: []const u8, file: *const abi.FileIdentity) Link {
-    const suffix = " (deleted)";
-    if (!std.mem.endsWith(u8, path, suffix)) return .{ .path = path, .deleted = file.links == 0 and path.len > 0 and path[0] == '/' };
-    const bare = path[0 .. path.len - suffix.len];
-    if (file.links == 0) return .{ .path = bare, .deleted = true };
-    // Other links are left: the name is gone unless this very file bears it, suffix and all.
-    var buffer: [abi.path_max + 1]u8 = undefined;
-    if (path.len >= buffer.len) return .{ .path = bare, .deleted = true };
-    @memcpy(buffer[0..path.len], path);
-    buffer[path.len] = 0;
-    var stat: linux.Statx = undefined;
-    if (sys.statx(linux.AT.FDCWD, buffer[0..path.len :0], linux.AT.SYMLINK_NOFOLLOW, &stat) == .SUCCESS) {
-        const there = identityOf(&stat);
-        if (there.device == file.device and there.inode == file.inode) return .{ .path = path };
-    }
-    return .{ .path = bare, .deleted = true };
+const type_mask = 0o170000;
+const character_device = 0o020000;
+/// Documentation/admin-guide/devices.txt of Linux.
+const misc_major = 10;
+const fuse_minor = 229;
+const cuse_minor = 203;
+
+fn isDirectory(mode: u32) bool {
+    return mode & type_mask == 0o040000;
 }
 
-const type_mask = 0o170000;
+/// Whether a server may be behind it: a file that has no disk (major number 0).
+fn isServable(file: *const abi.FileIdentity) bool {
+    return file.device & 0xffff_f000_000f_ff00 == 0 and (isRegular(file.mode) or isDirectory(file.mode));
+}
 
 pub fn isRegular(mode: u32) bool {
     return mode & type_mask == 0o100000;
@@ -545,11 +634,11 @@ test "a full table is waited for while the front end has something to close" {
     session.descriptors = .{};
     var descriptors = try Descriptors.init(&session, true);
     defer descriptors.deinit();
-    try testing.expect(!descriptors.waitForRelease());
+    try testing.expect(!descriptors.waitForRelease(0));
     control.descriptors_handed = 3;
-    try testing.expect(descriptors.waitForRelease());
+    try testing.expect(descriptors.waitForRelease(0));
     control.descriptors_released = 3;
-    try testing.expect(!descriptors.waitForRelease());
+    try testing.expect(!descriptors.waitForRelease(0));
 }
 
 test "proc and its like are not handed over" {

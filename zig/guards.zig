@@ -70,9 +70,29 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         } else if (@as(u32, @truncate(call.arguments[1])) == syscalls.userfaultfd_new) {
             try restrictFaults(tracer, thread, 2);
         },
-        .none, .seccomp, .root, .mounts, .ptrace, .truncate, .connect, .send, .receive, .take, .io_submit => {},
+        .fanotify => tracer.patience.needed = true,
+        .mounts => if (mayBeServed(tracer, call, row)) {
+            tracer.patience.needed = true;
+        },
+        .none, .seccomp, .root, .ptrace, .truncate, .connect, .send, .receive, .take, .io_submit => {},
     }
 }
+
+/// What is mounted may ask a process for what is in it, one of the build perhaps: by its type, which is the text argument of mount and
+/// fsopen. FUSE was noticed when /dev/fuse was opened (descriptors.zig).
+fn mayBeServed(tracer: *Tracer, call: *const Call, row: *const Row) bool {
+    const index: u8 = if (std.mem.eql(u8, row.name, "mount")) 2 else if (std.mem.eql(u8, row.name, "fsopen")) 0 else return false;
+    const kind = decode.bytesOf(tracer.tracees.bufferOf(call), index) orelse return false; // a bind mount, or a change of one
+    for (unserved_kinds) |name| if (std.mem.eql(u8, kind, name)) return false;
+    return true;
+}
+
+/// Types that no process has to answer for.
+const unserved_kinds = [_][]const u8{
+    "",      "none",     "proc",    "sysfs",   "tmpfs",   "ramfs",      "devtmpfs", "devpts",   "mqueue",  "hugetlbfs",   "cgroup",  "cgroup2",
+    "bpf",   "ext2",     "ext3",    "ext4",    "xfs",     "btrfs",      "f2fs",     "vfat",     "exfat",   "ntfs3",       "iso9660", "udf",
+    "erofs", "squashfs", "overlay", "tracefs", "debugfs", "securityfs", "configfs", "efivarfs", "fusectl", "binfmt_misc", "pstore",  "zfs",
+};
 
 /// A page registered with it makes whoever touches it wait for an answer that may never come: the kernel on behalf of the
 /// process, and us when we read the process's memory. With this flag (Linux 5.11) both get EFAULT, and the process's own
@@ -133,7 +153,7 @@ fn isOwnedByUs(tracer: *Tracer, thread: *const Thread) sys.Error!bool {
     const in_memory = if (command == syscalls.owner.f_setown_ex) std.mem.asBytes(&words) else std.mem.asBytes(&words)[4..];
     const got = tracer.memory.read(thread.tid, call.arguments[2], in_memory) catch |e| switch (e) {
         error.TraceeGone => return e,
-        error.Denied => return true, // what we may not read the kernel may
+        error.Denied, error.TimedOut => return true, // what we may not read the kernel may
         else => return false,
     };
     if (got < in_memory.len) return false;

@@ -6,6 +6,7 @@ const abi = @import("abi.zig");
 const auxv = @import("auxv.zig");
 const descriptors_mod = @import("descriptors.zig");
 const interpreters = @import("interpreters.zig");
+const known = @import("known.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
 const programs = @import("programs.zig");
@@ -100,9 +101,9 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
         .environment_length = @intCast(environment.len),
         .privilege_lost = @intFromBool(privilege_lost),
     }, &.{ executable.link.path, program_path, comm, cwd, root, argv, environment });
-    const known = &tracer.descriptors.known;
-    if (executable.held.may_stand) known.remember(&executable.identity, sequence);
-    if (program.held.may_stand) known.remember(&program.identity, sequence);
+    const contents = &tracer.descriptors.known;
+    if (executable.held.may_stand) contents.remember(&executable.identity, sequence);
+    if (program.held.may_stand) contents.remember(&program.identity, sequence);
     if (privilege_lost) tracer.gap(leader, .privilege_not_gained, 0, program_path);
     switch (found) {
         .executable => {},
@@ -137,7 +138,7 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
     };
     defer sys.close(taken);
     const identity = try tracer.descriptors.identify(taken);
-    lost.* = .of(taken, &identity);
+    lost.* = .of(tracer, taken, &identity);
     return .{
         .identity = identity,
         .link = tracer.descriptors.linkOf(taken, &identity, buffer) catch .{ .path = "" },
@@ -170,13 +171,16 @@ const Privilege = struct {
     const group_execute = 0o10;
     const st_nosuid = 2;
 
-    fn of(descriptor: i32, identity: *const abi.FileIdentity) Privilege {
-        var privilege: Privilege = .{ .capabilities = fileCapabilities(descriptor) };
+    /// A server that does not answer has given nothing: privilege is of files on file systems that the machine itself has mounted.
+    fn of(tracer: *Tracer, descriptor: i32, identity: *const abi.FileIdentity) Privilege {
+        const is_foreign = known.hasForeignContent(identity.file_system);
+        var privilege: Privilege = .{ .capabilities = tracer.patience.about(u64, fileCapabilities, descriptor, is_foreign) catch 0 };
         const mode = identity.mode;
         if (mode & set_uid != 0) privilege.uid = identity.uid;
         if (mode & set_gid != 0 and mode & group_execute != 0) privilege.gid = ownerGroup(descriptor);
         if (privilege.uid == null and privilege.gid == null and privilege.capabilities == 0) return privilege;
-        return if (isNosuid(descriptor)) .{} else privilege;
+        const is_without = tracer.patience.about(bool, isNosuid, descriptor, is_foreign) catch false;
+        return if (is_without) .{} else privilege;
     }
 
     fn isLost(privilege: *const Privilege, status: *const status_file.Status) bool {
@@ -187,7 +191,7 @@ const Privilege = struct {
 
     fn ownerGroup(descriptor: i32) ?u32 {
         var stat: linux.Statx = undefined;
-        return if (sys.statx(descriptor, "", linux.AT.EMPTY_PATH, &stat) == .SUCCESS) stat.gid else null;
+        return if (sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat) == .SUCCESS) stat.gid else null;
     }
 
     /// struct vfs_cap_data: a magic number, then permitted and inheritable sets, 32 bits at a time.
@@ -250,6 +254,7 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
     const flags = descriptors_mod.flagsOf(owner, number, taken) catch 0;
     var link_buffer: [paths.max]u8 = undefined;
     const link = tracer.descriptors.linkOf(taken.descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
+    if (std.mem.eql(u8, link.path, "anon_inode:[fanotify]")) tracer.patience.needed = true; // who has it may be asked for our opens
     const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags), .process = owner.process });
     const socket: descriptors_mod.Socket = if (descriptors_mod.isSocket(file.mode)) .of(taken.descriptor) else .{ .facts = null };
     const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{

@@ -5,6 +5,7 @@ const builtin = @import("builtin");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const descriptors_mod = @import("descriptors.zig");
+const known = @import("known.zig");
 const mappings = @import("mappings.zig");
 const name_changes = @import("name_changes.zig");
 const opens = @import("opens.zig");
@@ -65,7 +66,7 @@ pub const Executable = struct {
 
 /// By its name, which the kernel has just used, unless that may lead to another file by now; else by the mapping, for those who may.
 fn openLoader(tracer: *Tracer, owner: descriptors_mod.Owner, mapping: *const mappings.Mapping, file: mappings.File, since: *const name_changes.Since) ?i32 {
-    const here: paths.Place = .{ .owner = owner, .directory = linux.AT.FDCWD, .roots_differ = false };
+    const here: paths.Place = .{ .owner = owner, .directory = linux.AT.FDCWD, .roots_differ = false, .patience = tracer.patience };
     const name = mapping.name;
     if (name.len > 0 and name[0] == '/') if (paths.openInPlace(here, name, .{ .PATH = true, .CLOEXEC = true })) |descriptor| {
         const found = tracer.descriptors.identify(descriptor) catch abi.FileIdentity{};
@@ -96,12 +97,17 @@ fn withoutSuffix(name: []const u8) []const u8 {
 /// `program`: a file that something else is the interpreter of. From its first line to the interpreter's, and so on, up to the
 /// executable.
 pub fn reportChain(tracer: *Tracer, leader: *Thread, program: i32, executable: *const abi.FileIdentity, since: *const name_changes.Since) void {
-    const start: paths.Place = .{ .owner = tracer.owner(leader), .directory = linux.AT.FDCWD, .roots_differ = tracer.roots_differ };
+    const start: paths.Place = .{
+        .owner = tracer.owner(leader),
+        .directory = linux.AT.FDCWD,
+        .roots_differ = tracer.roots_differ,
+        .patience = tracer.patience,
+    };
     var current = program;
     defer if (current != program) sys.close(current);
     for (0..chain_max) |_| {
         var buffer: [line_max]u8 = undefined;
-        const name = switch (headOf(current, &buffer)) {
+        const name = switch (headOf(tracer, current, &buffer)) {
             .interpreter => |name| name,
             // Some other format, which binfmt_misc has an interpreter for: that is what runs.
             .other, .unreadable => return,
@@ -120,14 +126,27 @@ pub fn reportChain(tracer: *Tracer, leader: *Thread, program: i32, executable: *
 
 const Head = union(enum) { interpreter: []const u8, own_format, other, unreadable };
 
-fn headOf(descriptor: i32, buffer: *[line_max]u8) Head {
-    const readable = switch (descriptors_mod.reopen(descriptor)) {
+fn headOf(tracer: *Tracer, descriptor: i32, buffer: *[line_max]u8) Head {
+    const descriptors = &tracer.descriptors;
+    const file = descriptors.identify(descriptor) catch return .unreadable;
+    const is_foreign = known.hasForeignContent(file.file_system);
+    const readable = switch (descriptors.reopen(descriptor, is_foreign)) {
         .descriptor => |number| number,
         .failed => return .unreadable, // its digest is missing too, which is a gap
     };
-    defer sys.close(readable);
-    const length = sys.readAt(readable, buffer, 0) catch return .unreadable;
+    defer descriptors.close(readable);
+    const start = tracer.patience.about(Start, readStart, readable, is_foreign) catch return .unreadable;
+    const length = start.length catch return .unreadable;
+    buffer.* = start.bytes;
     return parseHead(buffer[0..length]);
+}
+
+const Start = struct { bytes: [line_max]u8, length: sys.Error!usize };
+
+fn readStart(descriptor: i32) Start {
+    var start: Start = .{ .bytes = undefined, .length = 0 };
+    start.length = sys.readAt(descriptor, &start.bytes, 0);
+    return start;
 }
 
 /// As fs/binfmt_script.c reads it. A name that the buffer cuts is refused there.

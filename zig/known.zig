@@ -144,8 +144,9 @@ fn hasNoWriters(descriptor: i32) bool {
 }
 
 /// File systems whose content a server can change behind the kernel's back.
-fn hasForeignContent(file_system: u32) bool {
+pub fn hasForeignContent(file_system: u32) bool {
     return switch (file_system) {
+        0, // it has not said what it is
         0x6969, // nfs
         0x6573_5546, // fuse
         0xff53_4d42, // cifs
@@ -165,7 +166,7 @@ fn hasForeignContent(file_system: u32) bool {
 const testing = std.testing;
 
 fn example(inode: u64) abi.FileIdentity {
-    return .{ .device = 1, .inode = inode, .size = 10, .mtime_ns = 5, .ctime_ns = 6 };
+    return .{ .device = 1, .inode = inode, .size = 10, .mtime_ns = 5, .ctime_ns = 6, .file_system = 0xef53 };
 }
 
 test "the same file is known, any change of it is not" {

@@ -19,6 +19,7 @@ const layout = @import("layout.zig");
 const testing = @import("testing.zig");
 const session_mod = @import("session.zig");
 const Session = session_mod.Session;
+const Closer = @import("closer.zig").Closer;
 
 pub const panic = if (builtin.is_test) std.debug.FullPanic(std.debug.defaultPanic) else @import("panic.zig").Panic;
 
@@ -28,6 +29,7 @@ var session: ?*Session = null;
 /// Why there is no session though one was wanted.
 var start_error: i32 = 0;
 var pump: pump_mod.Pump = undefined;
+var closer: Closer = .{};
 /// Mapped at the first one.
 var secrets: [][]const u8 = &.{};
 var secret_count: usize = 0;
@@ -209,6 +211,8 @@ fn cilock_wake_writer(index: u32) callconv(.c) void {
 /// Closes a descriptor that a record handed over.
 fn cilock_close(descriptor: i32) callconv(.c) void {
     const s = session orelse return;
+    // A file server may take its time: not ours.
+    if (@atomicLoad(u32, &s.control.foreign_handed, .acquire) != 0 and closer.post(s, descriptor)) return; // pairs with Descriptors.hold
     sys.close(descriptor);
     s.countReleased();
 }

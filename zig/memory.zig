@@ -6,11 +6,14 @@
 const std = @import("std");
 const linux = std.os.linux;
 const sys = @import("sys.zig");
+const Patience = @import("patience.zig").Patience;
 
 const page = 4096;
 
 pub const Memory = struct {
     way: enum { process_vm_readv, proc_mem } = .process_vm_readv,
+    /// A page may be one that a server has yet to deliver.
+    patience: ?*Patience = null,
 
     /// `process` is a copy of ourselves that waits: what is at `address` here is at the same address there.
     pub fn probe(process: i32, address: *const anyopaque) sys.Error!Memory {
@@ -31,8 +34,14 @@ pub const Memory = struct {
         // What lies above cannot be user memory, and an iovec that wraps is refused as a whole.
         if (address == 0 or address > std.math.maxInt(i64) - into.len) return error.BadAddress;
         const count = switch (memory.way) {
-            .process_vm_readv => try sys.readProcessMemory(tid, address, into),
-            .proc_mem => try readProcMem(tid, address, into),
+            .process_vm_readv => if (memory.patience) |patience|
+                try patience.readMemory(tid, address, into, sys.readProcessMemory)
+            else
+                try sys.readProcessMemory(tid, address, into),
+            .proc_mem => if (memory.patience) |patience|
+                try patience.readMemory(tid, address, into, readProcMem)
+            else
+                try readProcMem(tid, address, into),
         };
         return if (count == 0) error.BadAddress else count;
     }

@@ -79,7 +79,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     const row = &syscalls.rows[call.row];
     const owner = tracer.owner(thread);
     var argument_buffer: [paths.max]u8 = undefined;
-    const argument = try argumentOf(tracer, thread, row, &argument_buffer);
+    const argument = argumentOf(tracer, thread, row, &argument_buffer) catch |e| return lose(tracer, thread, e);
     var fixed: abi.Open = .{
         .header = undefined,
         .file = .{},
@@ -98,10 +98,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         .argument_length = @intCast(argument.len),
     };
     const taken = tracer.descriptors.take(owner, number) catch |e| {
-        if (e == error.TraceeGone) {
-            if (leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, "");
-            return e;
-        }
+        if (e == error.TraceeGone) return lose(tracer, thread, e);
         return recordUnidentified(tracer, thread, &fixed, argument, e);
     };
     defer taken.close();
@@ -166,6 +163,12 @@ pub fn byKernel(tracer: *Tracer, thread: *Thread, descriptor: i32) void {
     if (held.may_stand) tracer.descriptors.known.remember(&file, sequence);
 }
 
+/// Killed before we could look at what it has opened.
+fn lose(tracer: *Tracer, thread: *Thread, e: sys.Error) sys.Error {
+    if (e == error.TraceeGone and leavesTraces(&thread.call)) tracer.gap(thread, .tracee_gone, thread.call.number, "");
+    return e;
+}
+
 fn record(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, argument: []const u8, flags: u16) u64 {
     var root_buffer: [paths.max]u8 = undefined;
     const root: []const u8 = if (tracer.roots_differ) paths.rootOf(thread.tid, &root_buffer) else "";
@@ -177,7 +180,7 @@ fn record(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, path: []const u8, 
 /// Another thread has closed it, or nobody may look at this process.
 fn recordUnidentified(tracer: *Tracer, thread: *Thread, fixed: *abi.Open, argument: []const u8, e: sys.Error) void {
     const call = &thread.call;
-    if (e == error.Denied) calls.reportUnreadable(tracer, thread) else tracer.gap(thread, .unreadable_descriptor, @intCast(fixed.descriptor), "");
+    if (e == error.Denied or e == error.TimedOut) calls.reportUnreadable(tracer, thread) else tracer.gap(thread, .unreadable_descriptor, @intCast(fixed.descriptor), "");
     if (argument.len == 0) {
         call.flags |= records.bit(.unreadable);
         return calls.record(tracer, thread, fixed.descriptor, &.{});
@@ -193,7 +196,7 @@ pub fn argumentOf(tracer: *Tracer, thread: *Thread, row: *const Row, buffer: []u
     if (row.open.path == syscalls.Argument.none) return "";
     const given = tracer.memory.string(thread.tid, thread.call.arguments[row.open.path], buffer) catch |e| {
         if (e == error.TraceeGone) return e;
-        if (e == error.Denied) calls.reportUnreadable(tracer, thread);
+        if (e == error.Denied or e == error.TimedOut) calls.reportUnreadable(tracer, thread);
         return "";
     };
     return given.bytes;

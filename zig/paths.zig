@@ -11,6 +11,7 @@ const sys = @import("sys.zig");
 const descriptors_mod = @import("descriptors.zig");
 const Descriptors = descriptors_mod.Descriptors;
 const Owner = descriptors_mod.Owner;
+const Patience = @import("patience.zig").Patience;
 
 pub const Place = struct {
     owner: Owner,
@@ -20,6 +21,18 @@ pub const Place = struct {
     directory_path: []const u8 = "",
     /// Somebody in the build may have another root, or other mounts, than we.
     roots_differ: bool,
+    /// A look-up may ask a server.
+    patience: ?*Patience = null,
+
+    fn open(place: *const Place, path: [:0]const u8, flags: linux.O) sys.Opened {
+        const patience = place.patience orelse return sys.open(linux.AT.FDCWD, path, flags);
+        return patience.open(linux.AT.FDCWD, path, flags, false);
+    }
+
+    fn openInRoot(place: *const Place, root: i32, path: [:0]const u8, flags: linux.O) sys.Opened {
+        const patience = place.patience orelse return sys.openInRoot(root, path, flags);
+        return patience.openInRoot(root, path, flags);
+    }
 };
 
 pub const How = enum {
@@ -92,7 +105,11 @@ pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
         at = sys.append(&buffer, at, path);
     }
     buffer[at] = 0;
-    return switch (sys.open(linux.AT.FDCWD, buffer[0..at :0], flags)) {
+    return descriptorOf(place.open(buffer[0..at :0], flags));
+}
+
+fn descriptorOf(opened: sys.Opened) ?i32 {
+    return switch (opened) {
         .descriptor => |number| number,
         .failed => null,
     };
@@ -139,11 +156,7 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
     } else if (path.len >= max) return null;
     at = sys.append(buffer, at, path);
     buffer[at] = 0;
-    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
-    const resolve_in_root = 0x10;
-    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_in_root };
-    const rc = linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(buffer.ptr), @intFromPtr(&how), @sizeOf(OpenHow));
-    return @intCast(sys.check(rc) catch return null);
+    return descriptorOf(place.openInRoot(root, buffer[0..at :0], flags));
 }
 
 /// The directory that a relative path starts from.

@@ -143,6 +143,7 @@ fn errnoOf(e: sys.Error) i64 {
         error.BadDescriptor => .BADF,
         error.NoChild => .CHILD,
         error.Interrupted => .INTR,
+        error.TimedOut => .TIMEDOUT,
         error.BrokenPipe => .PIPE,
         error.Unexpected => .IO,
     })));

@@ -33,7 +33,7 @@ pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void 
     const buffer = tracer.tracees.takeBuffer(call) orelse return calls.limit(tracer, thread, "calls at once");
     const given = tracer.memory.string(thread.tid, call.arguments[row.arguments[0].index], buffer[0..paths.max]) catch |e| {
         if (e == error.TraceeGone) return e;
-        if (e == error.Denied) calls.reportUnreadable(tracer, thread);
+        if (e == error.Denied or e == error.TimedOut) calls.reportUnreadable(tracer, thread);
         call.flags |= records.bit(.unreadable);
         return;
     };
@@ -41,7 +41,7 @@ pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void 
     call.length = @intCast(given.bytes.len);
     keepDirectory(tracer, thread, row, buffer);
     const descriptor = open(tracer, thread) orelse return;
-    defer sys.close(descriptor);
+    defer tracer.descriptors.close(descriptor);
     const file = tracer.descriptors.identify(descriptor) catch return;
     @memcpy(buffer[file_at..][0..@sizeOf(abi.FileIdentity)], std.mem.asBytes(&file));
     call.file_known = true;

@@ -15,7 +15,11 @@ pub const Error = sys.Error;
 pub const options: usize = PTRACE.O.EXITKILL | PTRACE.O.TRACESYSGOOD | PTRACE.O.TRACEFORK | PTRACE.O.TRACEVFORK |
     PTRACE.O.TRACECLONE | PTRACE.O.TRACEEXEC | PTRACE.O.TRACESECCOMP;
 
+/// While the rest of a dead tracee's turn is run (turns.zig): its number may be another's by now.
+pub var is_forbidden: bool = false;
+
 fn request(number: u32, tid: i32, address: usize, data: usize) Error!usize {
+    if (is_forbidden) return error.TraceeGone;
     return sys.check(linux.ptrace(number, tid, address, data, 0));
 }
 
@@ -295,6 +299,11 @@ const itimer_real = 0;
 /// setitimer takes microseconds where the struct of std.os.linux says nanoseconds.
 fn timeval(ms: u32) linux.timespec {
     return .{ .sec = ms / 1000, .nsec = @as(isize, ms % 1000) * 1000 };
+}
+
+/// A tick of its own, from another thread of the tracer.
+pub fn signalTick(tracer_pid: i32, tracer_tid: i32) void {
+    sys.killThread(tracer_pid, tracer_tid, .ALRM) catch {};
 }
 
 /// Calls `handler` on SIGALRM; system calls are interrupted by it (no SA_RESTART). SIGCHLD is reset, since our

@@ -33,6 +33,13 @@ pub const Summary = extern struct {
 
 const F_SETPIPE_SZ = 1031;
 
+/// The watching thread is woken by the tracer's end. So often it looks whether that should have come.
+const look_again_ms = 500;
+const killing_pause_ms = 50;
+/// Of a tracer that has said its last word, and of one that is killed, which takes its tracees' memory away.
+const end_max_ns = 2 * std.time.ns_per_s;
+const killing_max_ns = 5 * std.time.ns_per_s;
+
 pub const Pump = struct {
     session: *Session,
     streams: [2]Stream,
@@ -67,21 +74,38 @@ pub const Pump = struct {
     fn watchTracer(pump: *Pump) void {
         const session = pump.session;
         const control = session.control;
+        const is_gone = pump.waitForTracer();
+        if (is_gone) {
+            if (sys.wait(session.tracer_pid, sys.wait_all) catch null) |waited| control.tracer_status = @bitCast(waited.status);
+            const phase = @atomicLoad(u32, &control.phase, .acquire);
+            if (phase < @backingInt(abi.Phase.done)) _ = children.killUntilNone(.{ .reap_all = false });
+        }
+        @atomicStore(u32, &control.tracer_gone, if (is_gone) 1 else 2, .seq_cst); // pairs with the front end's load
+        sys.notify(pump.stop);
+        session.wakeFrontEnd();
+    }
+
+    /// False: it is killed, or at its end, and does not go: a thread of it hangs in the kernel, on a file server that does not
+    /// answer (D state). Whatever it traces is dead then, and we end without it.
+    fn waitForTracer(pump: *Pump) bool {
+        const session = pump.session;
+        var ending_since_ns: ?u64 = null;
         while (true) {
             var descriptors = [2]linux.pollfd{
                 .{ .fd = pump.tracer_pidfd, .events = linux.POLL.IN, .revents = 0 },
                 .{ .fd = pump.window, .events = linux.POLL.IN, .revents = 0 },
             };
-            _ = sys.poll(&descriptors, -1) catch continue;
-            if (descriptors[1].revents != 0) pump.copyWindowSize();
-            if (descriptors[0].revents != 0) break;
+            const timeout: i32 = if (ending_since_ns == null) look_again_ms else killing_pause_ms;
+            const ready = sys.poll(&descriptors, timeout) catch continue;
+            if (ready > 0 and descriptors[1].revents != 0) pump.copyWindowSize();
+            if (ready > 0 and descriptors[0].revents != 0) return true;
+            const is_over = @atomicLoad(u32, &session.control.phase, .acquire) >= @backingInt(abi.Phase.done); // pairs with setPhase
+            if (!is_over and !session.killRequested()) continue;
+            const since = ending_since_ns orelse sys.nowNs();
+            ending_since_ns = since;
+            if (session.killRequested()) children.killTracedBy(session.tracer_pid);
+            if (sys.nowNs() - since > @as(u64, if (is_over) end_max_ns else killing_max_ns)) return false;
         }
-        if (sys.wait(session.tracer_pid, sys.wait_all) catch null) |waited| control.tracer_status = @bitCast(waited.status);
-        const phase = @atomicLoad(u32, &control.phase, .acquire);
-        if (phase < @backingInt(abi.Phase.done)) _ = children.killUntilNone(.{ .reap_all = false });
-        @atomicStore(u32, &control.tracer_gone, 1, .seq_cst); // pairs with the front end's load
-        sys.notify(pump.stop);
-        session.wakeFrontEnd();
     }
 
     /// The command got its SIGWINCH from the real terminal at the same time as we did, and may have asked its own

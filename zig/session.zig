@@ -112,6 +112,13 @@ pub const Session = struct {
         _ = @atomicRmw(u32, &session.control.features, .Or, @as(u32, 1) << @intCast(@backingInt(feature)), .acq_rel);
     }
 
+    /// Whether another descriptor may be handed over.
+    pub fn hasRoom(session: *const Session) bool {
+        const control = session.control;
+        const released = @atomicLoad(u32, &control.descriptors_released, .acquire); // pairs with countReleased
+        return control.descriptors_handed -% released < abi.handed_over_max;
+    }
+
     /// Before a descriptor is named in a record: counts it, and waits while too many are not closed yet.
     pub fn countHandedOver(session: *const Session) void {
         const control = session.control;

@@ -7,6 +7,8 @@ pub const Status = struct {
     /// Tgid and PPid.
     process: i32 = 0,
     parent: i32 = 0,
+    /// TracerPid.
+    tracer: i32 = 0,
     uid: u32 = 0,
     euid: u32 = 0,
     gid: u32 = 0,
@@ -138,6 +140,8 @@ fn parse(text: []const u8) Status {
             status.process = number(i32, value, 10);
         } else if (std.mem.eql(u8, key, "PPid")) {
             status.parent = number(i32, value, 10);
+        } else if (std.mem.eql(u8, key, "TracerPid")) {
+            status.tracer = number(i32, value, 10);
         } else if (std.mem.eql(u8, key, "State")) {
             status.zombie = value.len > 0 and (value[0] == 'Z' or value[0] == 'X');
         } else if (std.mem.eql(u8, key, "Uid")) {
@@ -164,12 +168,13 @@ fn firstTwo(text: []const u8) struct { u32, u32 } {
 }
 
 test "a status" {
-    const status = parse("Name:\ta\\nUid:\t7\nState:\tS (sleeping)\nTgid:\t42\nPid:\t43\nPPid:\t1\n" ++
+    const status = parse("Name:\ta\\nUid:\t7\nState:\tS (sleeping)\nTgid:\t42\nPid:\t43\nPPid:\t1\nTracerPid:\t77\n" ++
         "Uid:\t1000\t0\t1000\t1000\nGid:\t100\t5\t100\t100\nCapPrm:\t000001ffffffffff\n" ++
         "Speculation_Store_Bypass:\tthread vulnerable\n");
     try std.testing.expectEqual(Status{
         .process = 42,
         .parent = 1,
+        .tracer = 77,
         .uid = 1000,
         .euid = 0,
         .gid = 100,

@@ -33,6 +33,8 @@ pub const Error = error{
     NoChild,
     /// EPIPE.
     BrokenPipe,
+    /// No errno: whoever should answer has not (patience.zig).
+    TimedOut,
     Unexpected,
 };
 
@@ -117,6 +119,12 @@ pub fn futexWait(word: *const u32, expected: u32, timeout_ms: ?u32) void {
     }
 }
 
+/// The same for what is there within microseconds.
+pub fn futexWaitUs(word: *const u32, expected: u32, timeout_us: u32) void {
+    const ts: linux.timespec = .{ .sec = 0, .nsec = @as(isize, timeout_us) * std.time.ns_per_us };
+    _ = linux.futex_4arg(word, .{ .cmd = .WAIT, .private = false }, expected, &ts);
+}
+
 /// Wakes all that wait on `word`.
 pub fn futexWake(word: *const u32) void {
     _ = linux.futex_3arg(word, .{ .cmd = .WAKE, .private = false }, std.math.maxInt(i32));
@@ -150,6 +158,13 @@ pub fn mapPrivate(size: usize) Error![*]align(4096) u8 {
     return @ptrFromInt(rc);
 }
 
+/// Memory for a stack: its lowest page cannot be touched.
+pub fn mapStack(size: usize) Error![*]align(4096) u8 {
+    const stack = try mapPrivate(size);
+    _ = linux.mprotect(stack, 4096, .{});
+    return stack;
+}
+
 pub fn unmap(address: [*]align(4096) u8, size: usize) void {
     _ = linux.munmap(address, size);
 }
@@ -166,6 +181,14 @@ pub fn readProcessMemory(pid: i32, remote: u64, into: []u8) Error!usize {
 
 pub fn open(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
     return .of(linux.openat(directory, path, flags, 0));
+}
+
+/// Absolute symlinks and ".." end at `root` (openat2, Linux 5.6).
+pub fn openInRoot(root: i32, path: [*:0]const u8, flags: linux.O) Opened {
+    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
+    const resolve_in_root = 0x10;
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_in_root };
+    return .of(linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
 }
 
 pub fn openReadOnly(path: [*:0]const u8) Opened {

@@ -168,6 +168,8 @@ pub const Special = enum {
     truncate,
     /// A page that the kernel has to wait for would hold up our reading as well.
     userfaultfd,
+    /// The kernel will ask the build whether others may open a file, us included.
+    fanotify,
     /// A clone of a file's content, userfaultfd's twin, or who gets a socket's signals.
     ioctl,
     /// Onto standard input, output or error; or who gets a descriptor's signals.
@@ -257,6 +259,7 @@ pub const owner = struct {
 };
 /// The same of /dev/userfaultfd, as userfaultfd(2).
 pub const userfaultfd_new = 0xaa00;
+const fan_class_asked = 0x4 | 0x8;
 
 pub const mmap_when: []const []const Condition = &.{
     // Code: of a file (which one), or of none.
@@ -456,6 +459,8 @@ pub const rows = [_]Row{
     .{ .name = "bpf" },
     .{ .name = "perf_event_open" },
     .{ .name = "userfaultfd", .special = .userfaultfd },
+    // Only to be asked (FAN_CLASS_CONTENT, FAN_CLASS_PRE_CONTENT), not to be told.
+    .{ .name = "fanotify_init", .special = .fanotify, .when = &.{&.{.{ .any_bits = .{ .argument = 0, .mask = fan_class_asked } }}} },
     .{ .name = "io_uring_setup", .special = .io_uring },
     .{ .name = "keyctl" },
     .{ .name = "add_key", .arguments = &.{ arg(0, .text), arg(1, .text) } },

@@ -16,9 +16,7 @@ pub fn start(comptime Argument: type, comptime run: fn (*Argument) void, argumen
             linux.exit(0); // of this thread only
         }
     };
-    const stack = try sys.mapPrivate(stack_size);
-    const guard = 4096;
-    _ = linux.mprotect(stack, guard, .{});
+    const stack = try sys.mapStack(stack_size);
     // The mask is inherited: no moment in which a signal could arrive in the new thread.
     const mask = sys.setSignalMask(sys.all_signals);
     defer _ = sys.setSignalMask(mask);

@@ -33,6 +33,8 @@ pub const Thread = struct {
     interrupted: bool = false,
     /// Not resumed yet: it wants to write to a file whose content the front end is still reading.
     delayed: ?Delay = null,
+    /// Its stop is not handled to the end yet: see turns.zig.
+    turn: Turn = .none,
     /// Meaningless while parked.
     process: u32 = 0,
     /// When it was parked, monotonic nanoseconds.
@@ -43,6 +45,7 @@ pub const Thread = struct {
     status: u32 = 0,
     call: Call = .{},
 
+    pub const Turn = union(enum) { none, queued: stop.Stop, waiting: u16 };
     pub const Delay = struct { device: u64, inode: u64, since_ns: u64 };
 
     pub const State = enum {

@@ -8,6 +8,9 @@
 //! parent until its child has called exec. Whatever is asked of a tracee can be answered "gone", since SIGKILL ends a
 //! stop: that is handled in `dispatch`, and the death status follows.
 //!
+//! Nor does it wait for what a tracee may have to answer: from the moment a server is seen in the build, what a stop means is
+//! found out in a turn of its own, and while that waits others are served (turns.zig).
+//!
 //! `go` is the only place that resumes. Everything is in an instance; only the tick's flag is global, since a signal handler has no arguments.
 const std = @import("std");
 const linux = std.os.linux;
@@ -21,11 +24,13 @@ const NameChanges = @import("name_changes.zig").NameChanges;
 const own_files = @import("own_files.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
+const patience_mod = @import("patience.zig");
 const stop_mod = @import("stop.zig");
 const seccomp = @import("seccomp.zig");
 const sys = @import("sys.zig");
 const status_file = @import("status.zig");
 const tracee = @import("tracee.zig");
+const turns_mod = @import("turns.zig");
 const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
 const sockets = @import("sockets.zig");
@@ -83,6 +88,8 @@ pub const tick_ms = 50;
 const killing_max_ns = 2 * std.time.ns_per_s;
 /// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
 const delay_tick_ms = 1;
+/// While a turn waits: a helper says when it is done, but a signal before wait4 is soon forgotten.
+const turn_tick_ms = 1;
 const delay_max_ns = 5 * std.time.ns_per_s;
 
 pub const Tracer = struct {
@@ -96,6 +103,8 @@ pub const Tracer = struct {
     detail: abi.Detail,
     writes: Writes,
     scratch: *Scratch,
+    patience: *patience_mod.Patience,
+    turns: turns_mod.Turns,
     /// CAP_SYS_PTRACE: what a tracee makes unreadable for its user is readable for us.
     privileged: bool,
     /// The command's filter, to be asked where the kernel does not.
@@ -138,7 +147,9 @@ pub const Tracer = struct {
         if (!std.mem.eql(u8, self, own[0..sys.appendNumber(&own, 0, @intCast(sys.ownPid()))])) return error.NoProc;
 
         const command = session.command_pid;
-        const memory = try Memory.probe(command, session);
+        const patience = try patience_mod.Patience.init();
+        var memory = try Memory.probe(command, session);
+        memory.patience = patience;
         if (memory.way == .process_vm_readv) session.setFeature(.process_vm_readv);
         const pidfd_getfd = canTakeDescriptors(session);
         if (pidfd_getfd) session.setFeature(.pidfd_getfd);
@@ -146,9 +157,12 @@ pub const Tracer = struct {
         const privileged = ptrace.ownCapabilities() >> ptrace.cap_sys_ptrace & 1 != 0;
         if (privileged) session.setFeature(.privileged);
         var descriptors: descriptors_mod.Descriptors = try .init(session, pidfd_getfd);
+        descriptors.patience = patience;
         return .{
             .session = session,
             .own_files = .init(session, &descriptors),
+            .patience = patience,
+            .turns = try .init(patience),
             .records = .{ .writer = session.writer(0) },
             .tracees = try .init(),
             .memory = memory,
@@ -165,6 +179,7 @@ pub const Tracer = struct {
 
     fn deinit(tracer: *Tracer) void {
         if (tracer.ticking_ms != 0) ptrace.stopTicks();
+        tracer.turns.deinit();
         tracer.descriptors.deinit();
         tracer.watch.deinit();
         tracer.names.deinit();
@@ -218,7 +233,10 @@ pub const Tracer = struct {
 
     fn loop(tracer: *Tracer) void {
         while (true) {
-            tracer.attend();
+            tracer.attend() catch |e| {
+                tracer.onFailure(e);
+                continue;
+            };
             const waited = sys.wait(-1, sys.wait_all) catch |e| switch (e) {
                 error.Interrupted => continue,
                 error.NoChild => return tracer.endAll(), // no tracee is left, nor anything else below us
@@ -229,19 +247,18 @@ pub const Tracer = struct {
                 },
             };
             const event = waited orelse continue;
-            tracer.dispatch(event.pid, event.status) catch |e| switch (e) {
-                error.TraceeGone => {}, // its death is reported to the next wait
-                error.TooManyTracees => {
-                    tracer.session.setError(.too_many_tracees, 0);
-                    tracer.killAll();
-                },
-                // A request that never fails on a stopped tracee of a kernel that we know.
-                else => {
-                    tracer.session.setError(.wait, @intFromError(e));
-                    tracer.killAll();
-                },
-            };
+            tracer.dispatch(event.pid, event.status) catch |e| tracer.onFailure(e);
         }
+    }
+
+    fn onFailure(tracer: *Tracer, e: HandleError) void {
+        switch (e) {
+            error.TraceeGone => return, // its death is reported to the next wait
+            error.TooManyTracees => tracer.session.setError(.too_many_tracees, 0),
+            // A request that never fails on a stopped tracee of a kernel that we know.
+            else => tracer.session.setError(.wait, @intFromError(e)),
+        }
+        tracer.killAll();
     }
 
     /// Nothing is alive. Whose death came before it was announced, and was forgotten in a storm of them, ends here.
@@ -256,13 +273,18 @@ pub const Tracer = struct {
     fn dispatch(tracer: *Tracer, tid: i32, status: u32) HandleError!void {
         const message = if (stop_mod.hasMessage(status)) try ptrace.eventMessage(tid) else 0;
         const stop = stop_mod.classify(status, message);
+        if (tracer.turns.isBusy()) if (tracer.tracees.find(tid)) |thread| switch (stop) {
+            .gone => tracer.turns.cancel(thread),
+            .exec => tracer.turns.cancelProcess(tracer, thread),
+            else => {},
+        };
         if (stop == .gone) return families.onGone(tracer, tid, status);
         const thread = tracer.tracees.find(tid) orelse return families.park(tracer, tid, stop);
         switch (thread.state) {
             .running => {
-                const signal = try tracer.handle(thread, stop);
-                if (thread.delayed != null) return tracer.keepTicking(delay_tick_ms);
-                try tracer.go(thread, signal);
+                if (!tracer.patience.needed) return tracer.handleAndGo(thread, stop);
+                try tracer.turns.take(tracer, thread, stop);
+                if (tracer.turns.isBusy()) tracer.keepTicking(turn_tick_ms);
             },
             .expected => {
                 tracer.tracees.setState(thread, .running);
@@ -277,6 +299,12 @@ pub const Tracer = struct {
             .parked => {}, // it is stopped already
             .free => unreachable, // `find` returns none
         }
+    }
+
+    pub fn handleAndGo(tracer: *Tracer, thread: *Thread, stop: Stop) HandleError!void {
+        const signal = try tracer.handle(thread, stop);
+        if (thread.delayed != null) return tracer.keepTicking(delay_tick_ms);
+        try tracer.go(thread, signal);
     }
 
     /// What the stop means. Returns the signal to go on with.
@@ -335,7 +363,8 @@ pub const Tracer = struct {
     pub fn isOurs(tracer: *Tracer, thread: *const Thread, number: i32) bool {
         const session = tracer.session;
         if (number <= 0) return false;
-        const is_ours = number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number);
+        const is_ours = number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number) or
+            ptrace.isThreadOf(session.tracer_pid, number);
         return is_ours and status_file.isSamePidNamespace(thread.tid);
     }
 
@@ -368,10 +397,11 @@ pub const Tracer = struct {
     }
 
     /// Looks after what could otherwise wait for ever. Cheap unless a tick has come.
-    fn attend(tracer: *Tracer) void {
+    fn attend(tracer: *Tracer) HandleError!void {
         if (tracer.ticking_ms == 0 or @atomicRmw(u32, &ticked, .Xchg, 0, .monotonic) == 0) return;
-        const now = sys.nowNs();
+        try tracer.turns.attend(tracer, sys.nowNs());
         const tracees = &tracer.tracees;
+        const now = sys.nowNs();
         if (tracees.parked_count > 0) families.adoptParked(tracer, now);
         if (tracees.delayed_count > 0) tracer.resumeDelayed(now);
         if (tracer.session.killRequested()) {
@@ -379,7 +409,7 @@ pub const Tracer = struct {
         } else if (tracer.deadline_ns) |deadline| {
             if (now >= deadline) tracer.killSurvivors();
         }
-        if (tracees.delayed_count > 0) return;
+        if (tracees.delayed_count > 0 or tracer.turns.isBusy()) return;
         tracer.ticking_ms = 0;
         if (tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) tracer.keepTicking(tick_ms) else ptrace.stopTicks();
     }

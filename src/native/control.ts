@@ -121,6 +121,11 @@ export class ControlBlock {
     return this.#load(abi.Control.killAll) !== 0;
   }
 
+  /** It hangs in the kernel, on a file server that does not answer: we end without it. */
+  get tracerLeft(): boolean {
+    return this.#load(abi.Control.tracerGone) === 2;
+  }
+
   get tracerGone(): boolean {
     return this.#load(abi.Control.tracerGone) !== 0;
   }

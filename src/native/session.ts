@@ -1,6 +1,6 @@
 // One run of a command, from the start hook's processes to their end. Zig made them before main (in development:
 // in `open`); here they are told what to do, their records are handed on, and their end is put into words.
-import { readFileSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import { ToolError } from "../errors.ts";
 import { escapeBytes } from "../text.ts";
 import type { CapturedStream } from "../trace/observation.ts";
@@ -135,6 +135,7 @@ export class Session {
       wakeups.close();
       this.#library.finish();
       this.#state = "over";
+      if (this.#control.tracerLeft) process.on("exit", closeOutput);
     }
     return this.#outcome();
   }
@@ -226,6 +227,14 @@ export class Session {
 }
 
 const none = new Uint8Array(0);
+
+/**
+ * Our very last act where the tracer is left behind: it shares our descriptors, and whoever reads our output would wait for
+ * its end as well.
+ */
+function closeOutput(): void {
+  for (const descriptor of [1, 2]) closeSync(descriptor);
+}
 
 const rest = () => new Promise<void>(resolve => setTimeout(resolve, restMs));
 

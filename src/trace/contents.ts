@@ -3,6 +3,7 @@
 import { startHash } from "../hashes.ts";
 import type { NotHeld } from "../native/abi.gen.ts";
 import type { FileIdentity } from "../native/events.ts";
+import { errnoName } from "../native/names.ts";
 import type { DigestResult, HashName } from "./digest-file.ts";
 import type { Digester } from "./digester.ts";
 import { fileKey, isPseudo, isRegular, isRemote, isTooLarge, reasonOfMode } from "./file-types.ts";
@@ -26,6 +27,8 @@ export interface FileRecord {
   file: FileIdentity;
   held: number;
   notHeld: NotHeld;
+  /** Why it is `unreadable`; ETIMEDOUT: its server has not answered. */
+  heldErrno: number;
   content: number;
 }
 
@@ -168,7 +171,11 @@ export class Contents {
       case "not_regular":
         return reasonOfMode(file.mode);
       case "unreadable":
-        this.#reportGap("unreadable-file", record.process, path);
+        this.#reportGap(
+          "unreadable-file",
+          record.process,
+          record.heldErrno === 0 ? path : `${path} (${errnoName(record.heldErrno)})`,
+        );
         return "unreadable";
       case "known_content":
       case "none":

@@ -191,6 +191,7 @@ export class Processes {
       file: event.executable,
       held: event.executableHeld,
       notHeld: event.executableNotHeld,
+      heldErrno: event.executableHeldErrno,
       content: event.executableContent,
     };
     const program: FileRecord = {
@@ -200,6 +201,7 @@ export class Processes {
       file: event.program,
       held: event.programHeld,
       notHeld: event.programNotHeld,
+      heldErrno: event.programHeldErrno,
       content: event.programContent,
     };
     // A process that is closed to us does not say what it runs.

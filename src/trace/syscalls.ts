@@ -181,6 +181,7 @@ const rows: Readonly<Record<string, Row>> = {
   io_uring_setup: { arguments: 2 },
   keyctl: { arguments: 5, detail: call => keyctlOperations[Number(int(call, 0))] ?? `operation ${int(call, 0)}` },
   userfaultfd: { arguments: 1 },
+  fanotify_init: { arguments: 2 },
   perf_event_open: { arguments: 5 },
 };
 
