@@ -16,7 +16,7 @@ const syscalls = @import("syscalls.zig");
 const assert = std.debug.assert;
 
 /// Changes that are remembered. Where more have begun during one exec, any name may have changed.
-pub const changes_max = 8192;
+pub const changes_max = 32768;
 /// Symbolic links of one path (MAXSYMLINKS).
 const links_max = 40;
 
@@ -24,7 +24,8 @@ const links_max = 40;
 pub const Mark = struct {
     clock: u64 = 0,
     begun: u64 = 0,
-    under_way: u32 = 0,
+    /// The first that was under way; more than `begun`: none was.
+    oldest: u64 = 1,
 };
 
 /// Of a call that is under way; see `Call.name_change`.
@@ -34,7 +35,8 @@ pub const NameChanges = struct {
     /// Counts begins and ends.
     clock: u64 = 0,
     begun: u64 = 0,
-    under_way: u32 = 0,
+    /// All before it have ended, or are forgotten.
+    oldest: u64 = 1,
     /// Under way for so long that others have taken their places, and when the last of them ended.
     forgotten: u32 = 0,
     forgotten_ended: u64 = 0,
@@ -69,7 +71,6 @@ pub const NameChanges = struct {
     fn begin(all: *NameChanges, one: []const u8, other: []const u8) u64 {
         all.clock += 1;
         all.begun += 1;
-        all.under_way += 1;
         const change = &all.changes[all.begun % changes_max];
         if (change.number != 0 and change.ended == 0) all.forgotten += 1;
         change.* = .{ .number = all.begun, .names = .{ hashOf(lastOf(one)), hashOf(lastOf(other)) } };
@@ -78,7 +79,6 @@ pub const NameChanges = struct {
 
     pub fn end(all: *NameChanges, number: u64, failed: bool) void {
         all.clock += 1;
-        all.under_way -|= 1;
         const change = &all.changes[number % changes_max];
         if (change.number != number) {
             assert(all.forgotten > 0);
@@ -88,10 +88,18 @@ pub const NameChanges = struct {
         }
         change.ended = all.clock;
         change.failed = failed;
+        all.skipEnded();
+    }
+
+    fn skipEnded(all: *NameChanges) void {
+        while (all.oldest <= all.begun) : (all.oldest += 1) {
+            const change = &all.changes[all.oldest % changes_max];
+            if (change.number == all.oldest and change.ended == 0) return;
+        }
     }
 
     pub fn mark(all: *const NameChanges) Mark {
-        return .{ .clock = all.clock, .begun = all.begun, .under_way = all.under_way };
+        return .{ .clock = all.clock, .begun = all.begun, .oldest = all.oldest };
     }
 
     /// What may have been done since then.
@@ -105,7 +113,7 @@ pub const Since = struct {
     from: Mark,
 
     fn isNothing(since: *const Since) bool {
-        return since.from.under_way == 0 and since.from.begun == since.all.begun;
+        return since.from.oldest > since.all.begun;
     }
 
     /// Of any name: too many to be remembered.
@@ -117,8 +125,8 @@ pub const Since = struct {
     /// Whether one of the names that the kernel walks over for `path` may have been given to another file: those of its
     /// symbolic links are looked at too. Also true where that cannot be found out.
     pub fn touches(since: *const Since, place: paths.Place, path: []const u8) bool {
-        if (since.isNothing()) return false;
         if (since.isAny()) return true;
+        if (since.isNothing()) return false;
         var buffers: [2][2 * paths.max]u8 = undefined;
         var current: usize = 0;
         var length = sys.append(&buffers[0], 0, path[0..@min(path.len, paths.max)]);
@@ -147,9 +155,7 @@ pub const Since = struct {
     fn has(since: *const Since, part: []const u8) bool {
         const all = since.all;
         const hash = hashOf(part);
-        // Those that began before the mark count only if some were under way then.
-        const oldest = if (since.from.under_way > 0) all.begun -| (changes_max - 1) else since.from.begun + 1;
-        var number = @max(1, oldest);
+        var number = @max(since.from.oldest, (all.begun + 1) -| changes_max);
         while (number <= all.begun) : (number += 1) {
             const change = &all.changes[number % changes_max];
             if (change.failed or (change.ended != 0 and change.ended <= since.from.clock)) continue;
