@@ -1,9 +1,19 @@
 // Materials and products of the same build with and without a trace, and of steps that follow one another: equal paths, equal
 // digests. What the flags choose from them.
 import { describe, expect, test } from "bun:test";
-import { chownSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { cilock, isRoot, nobody, type Ran, recordOf, run, Scratch, type User, users } from "./harness.ts";
+import { cilock, isRoot, nobody, type Ran, recordOf, run, Scratch, start, type User, users } from "./harness.ts";
 import { attestation, gaps, type Record } from "./record.ts";
 import { sha256 } from "./seen.ts";
 
@@ -212,6 +222,36 @@ test("the digests of a product are those that its last writer left, in every alg
     "gitoid:sha1": "gitoid:blob:sha1:ce013625030ba8dba906f756967f9e9ca394464a",
   });
 });
+
+/** Whether the process has the file open. */
+function holds(pid: number, path: string): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some(number => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${number}`) === path;
+    } catch {
+      return false; // closed meanwhile
+    }
+  });
+}
+
+// Only root may look into our processes.
+test.if(isRoot)(
+  "what somebody outside has changed since is recorded as it is at the end, and is no product if the build had not written it",
+  async () => {
+    using scratch = prepared("self", "echo 0 >other");
+    const command = "sh -c 'echo 1 >a'; : >ready; until [ -e go ]; do :; done";
+    const child = start(scratch, ["sh", "-c", command], { trace: true, args: ["--vouch", "no"] });
+    while (!existsSync(join(scratch.work, "ready"))) await Bun.sleep(5);
+    while (holds(child.pid, join(scratch.work, "a"))) await Bun.sleep(5); // until it is digested
+    writeFileSync(join(scratch.work, "a"), "9\n"); // as long as what was there
+    for (const name of ["other", "new", "go"]) writeFileSync(join(scratch.work, name), "9\n");
+    const record = recordOf(await child.end());
+    expect(record.processes.flatMap(entry => entry.writtenDigests[join(scratch.work, "a")]?.sha256 ?? [])).toEqual([
+      sha256("1\n"),
+    ]);
+    expect(leaves(record, "product")).toEqual({ a: sha256("9\n"), ready: sha256("") });
+  },
+);
 
 test.if(isRoot && Bun.which("unshare") !== null)("what was written under another name in a mount namespace", async () => {
   using scratch = prepared("self", "mkdir seen unseen");
