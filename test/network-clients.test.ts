@@ -1,7 +1,7 @@
 // Real clients against servers of this test, on loopback: whom each connection is for, as the record has it. What is not installed
 // here is skipped, by name.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server, connect as tcpConnect } from "node:net";
 import { join } from "node:path";
 import { z } from "zod";
@@ -529,6 +529,45 @@ later(1)
     },
     limitMs,
   );
+});
+
+describe("how many bytes went through", () => {
+  const bytes = z.looseObject({
+    port: z.int().optional(),
+    count: z.int(),
+    bytes: z.object({ sent: z.int(), received: z.int() }).optional(),
+  });
+  const summary = z.looseObject({ network: z.array(bytes) });
+  for (const user of users) {
+    test.skipIf(!existsSync("/usr/bin/python3"))(
+      `as ${user}: of connections that were closed, of one that was open at the end, and of one in another process`,
+      async () => {
+        using scratch = new Scratch(user);
+        const server = createServer(client => client.on("error", () => {}).once("data", () => client.end("y".repeat(5000))));
+        await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+        const address = server.address();
+        const port = typeof address === "object" && address ? address.port : 0;
+        const program = `
+import os,socket
+def talk():
+  s=socket.create_connection(("127.0.0.1",${port})); s.sendall(b"x"*1234)
+  while s.recv(9999): pass
+  return s
+for i in range(2): talk().close()
+if os.fork()==0: talk(); os._exit(0)
+os.wait(); last=talk(); os._exit(0)`;
+        const ran = await run(scratch, ["/usr/bin/python3", "-c", program], { trace: true });
+        server.close();
+        expect(ran.status).toBe(0);
+        const found = summary.parse(ran.record?.commandRun.summary).network.find(endpoint => endpoint.port === port);
+        expect(found).toMatchObject({ count: 4, bytes: { sent: 4 * 1234 } });
+        // The kernel counts the end of the other side as one.
+        expect(found?.bytes?.received).toBeGreaterThanOrEqual(4 * 5000);
+        expect(found?.bytes?.received).toBeLessThanOrEqual(4 * 5001);
+      },
+      limitMs,
+    );
+  }
 });
 
 describe("who answers on this machine", () => {

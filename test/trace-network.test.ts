@@ -317,6 +317,44 @@ describe("what became of it", () => {
   }
 });
 
+describe("how many bytes went through", () => {
+  const withCookie = (cookie: bigint): SyscallItem => ({ kind: "socket", argument: 0, domain: 2, type: stream, cookie });
+  const ended = (talk: Talk, cookie: bigint, sent: bigint, received: bigint) =>
+    talk.send({ kind: "traffic", ...talk.header(0), cookie, sent, received });
+  const connectWith = (talk: Talk, inode: number, cookie: bigint) =>
+    talk.call(1, "connect", [4, 1, 16], [bytesItem(1, inet("192.0.2.7", 443)), socket(inode), withCookie(cookie)]);
+
+  test("of several to one place together, before and after their names are known; of others nothing", async () => {
+    const talk = new Talk();
+    for (const [inode, cookie] of [
+      [77, 1n],
+      [78, 2n],
+      [79, 3n],
+    ] as const) {
+      connectWith(talk, inode, cookie);
+      if (cookie === 2n) ended(talk, cookie, 10n, 20n);
+      talk.write(4, inode, hello("a.example"));
+    }
+    ended(talk, 1n, 100n, 200n);
+    ended(talk, 1n, 5n, 5n);
+    ended(talk, 9n, 7n, 7n);
+    const { endpoints } = (await talk.finish()).network ?? {};
+    expect(endpoints).toMatchObject([{ count: 3, bytes: { sent: 110, received: 220 } }]);
+  });
+
+  test("through a proxy they are the proxy's", async () => {
+    const talk = new Talk();
+    connectWith(talk, 77, 1n);
+    talk.write(4, 77, "CONNECT a.example:443 HTTP/1.1\r\n\r\n");
+    ended(talk, 1n, 100n, 200n);
+    const { endpoints } = (await talk.finish()).network ?? {};
+    expect(endpoints?.map(({ via, bytes }) => [via, bytes])).toEqual([
+      [undefined, { sent: 100, received: 200 }],
+      ["192.0.2.7:443", undefined],
+    ]);
+  });
+});
+
 describe("bounded", () => {
   test("100,000 connections to one place are one entry", async () => {
     const talk = new Talk();

@@ -240,6 +240,8 @@ pub const Kind = enum(u16) {
     command_end = 8,
     /// What a process has written to a file, since the last such record of the two. Only with `Detail.full`.
     written = 9,
+    /// A TCP connection of the build is gone, and what went through it.
+    traffic = 10,
 };
 
 pub const Header = extern struct {
@@ -457,6 +459,8 @@ pub const SocketFacts = extern struct {
     has_holder: u32,
     /// Inode of the socket that waits at the port of this machine that was connected or sent to; 0: none.
     holder: u64,
+    /// By which a Traffic record may follow; 0: none will.
+    cookie: u64,
 };
 
 /// Closed list: src/trace/completeness.ts gives each its name, severity and sentence.
@@ -538,6 +542,16 @@ pub const Written = extern struct {
     reserved: u32 = 0,
 };
 
+/// Of no process: the socket may have gone through many.
+pub const Traffic = extern struct {
+    header: Header,
+    /// SocketFacts.cookie of its connect.
+    cookie: u64,
+    /// Bytes of data, each once, however often they were sent. The end of the other side counts as one received.
+    sent: u64,
+    received: u64,
+};
+
 /// The record type of each kind, in one place for the generator and the tests.
 pub const records = .{
     .{ Kind.process, Process },
@@ -549,13 +563,14 @@ pub const records = .{
     .{ Kind.gap, Gap },
     .{ Kind.command_end, CommandEnd },
     .{ Kind.written, Written },
+    .{ Kind.traffic, Traffic },
 };
 
 comptime {
     assert(@sizeOf(Header) == 32);
     assert(@sizeOf(FileIdentity) == 64);
     assert(@sizeOf(Item) == 8);
-    assert(@sizeOf(SocketFacts) == 24);
+    assert(@sizeOf(SocketFacts) == 32);
     for (records) |row| {
         const Record = row[1];
         assert(@sizeOf(Record) % 8 == 0);

@@ -404,7 +404,7 @@ pub const Socket = struct {
     }
 
     pub fn factsOf(descriptor: i32) ?abi.SocketFacts {
-        var facts: abi.SocketFacts = .{ .domain = 0, .type = 0, .peer_pid = -1, .has_holder = 0, .holder = 0 };
+        var facts: abi.SocketFacts = .{ .domain = 0, .type = 0, .peer_pid = -1, .has_holder = 0, .holder = 0, .cookie = 0 };
         facts.domain = sys.socketOption(descriptor, sol_socket, so_domain, u32) catch return null;
         facts.type = sys.socketOption(descriptor, sol_socket, so_type, u32) catch return null;
         if (facts.domain == linux.AF.UNIX and facts.type != sock_dgram) {

@@ -17,6 +17,7 @@ pub const structs = .{
     .{ "Gap", abi.Gap },
     .{ "CommandEnd", abi.CommandEnd },
     .{ "Written", abi.Written },
+    .{ "Traffic", abi.Traffic },
     .{ "Item", abi.Item },
     .{ "SocketFacts", abi.SocketFacts },
 };

@@ -11,6 +11,7 @@ const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const holders = @import("holders.zig");
 const ptrace = @import("ptrace.zig");
+const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
@@ -27,6 +28,7 @@ const domain_name_port = 53;
 const quic_port = 443;
 const sol_socket = 1;
 const so_error = 4;
+const so_cookie = 57;
 const fast_open = 0x2000_0000;
 const in_progress: i64 = -@as(i64, @backingInt(linux.E.INPROGRESS));
 const f_dupfd = 0;
@@ -47,7 +49,8 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     const socket = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch |e| return if (e == error.TraceeGone) e else {};
     defer socket.close();
     const file = tracer.descriptors.identify(socket.descriptor) catch return;
-    const facts = factsOf(thread, socket.descriptor, address, file.inode);
+    var facts = factsOf(thread, socket.descriptor, address, file.inode);
+    if (is_connect) if (facts) |*known| expectEnd(tracer, thread, socket.descriptor, known);
     if (facts) |known| items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
     const is_fast = !is_connect and call.arguments[3] & fast_open != 0;
     const kind = kindOf(facts, address, is_connect or is_fast) orelse return;
@@ -56,6 +59,15 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     const process = tracer.tracees.processOf(thread);
     if (!is_connect) if (tracer.watch.find(process, number)) |entry| if (entry.inode == file.inode) return;
     begin(tracer, thread, what);
+}
+
+/// Of a TCP connection the kernel tells at its end what went through it, but only to its own network namespace.
+fn expectEnd(tracer: *Tracer, thread: *const Thread, descriptor: i32, facts: *abi.SocketFacts) void {
+    tracer.traffic.drain(&tracer.records);
+    if (facts.type != sock_stream or (facts.domain != linux.AF.INET and facts.domain != linux.AF.INET6)) return;
+    if (!status_file.isSameNetwork(thread.tid)) return;
+    facts.cookie = sys.socketOption(descriptor, sol_socket, so_cookie, u64) catch return;
+    tracer.traffic.expect(facts.cookie);
 }
 
 fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64) ?abi.SocketFacts {

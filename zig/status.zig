@@ -38,11 +38,21 @@ pub fn isGone(pid: i32) bool {
 
 /// Whether a process and we number processes alike.
 pub fn isSamePidNamespace(pid: i32) bool {
+    return isSameNamespace(pid, "ns/pid", "/proc/self/ns/pid") orelse true;
+}
+
+/// Whether a thread's network is ours.
+pub fn isSameNetwork(tid: i32) bool {
+    return isSameNamespace(tid, "ns/net", "/proc/self/ns/net") orelse false;
+}
+
+/// Null: it cannot be asked.
+fn isSameNamespace(pid: i32, name: []const u8, own: [*:0]const u8) ?bool {
     var path: [64]u8 = undefined;
     var theirs: [64]u8 = undefined;
     var ours: [64]u8 = undefined;
-    const their = sys.readLink(linux.AT.FDCWD, sys.procPath(&path, pid, "ns/pid"), &theirs) catch return true;
-    const our = sys.readLink(linux.AT.FDCWD, "/proc/self/ns/pid", &ours) catch return true;
+    const their = sys.readLink(linux.AT.FDCWD, sys.procPath(&path, pid, name), &theirs) catch return null;
+    const our = sys.readLink(linux.AT.FDCWD, own, &ours) catch return null;
     return std.mem.eql(u8, their, our);
 }
 

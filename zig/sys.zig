@@ -277,6 +277,19 @@ pub fn socketOption(descriptor: i32, level: u32, option: u32, comptime T: type) 
     return if (length == @sizeOf(T)) value else error.Unexpected;
 }
 
+/// Messages of sock_diag(7) about each TCP socket of this network namespace that is gone, also to those without privilege. Never waits.
+pub fn listenToEndedConnections() Error!i32 {
+    const netlink_sock_diag = 4;
+    const tcp_destroyed = 1 << 0; // SKNLGRP_INET_TCP_DESTROY - 1
+    const tcp6_destroyed = 1 << 2; // SKNLGRP_INET6_TCP_DESTROY - 1
+    const flags = linux.SOCK.RAW | linux.SOCK.CLOEXEC | linux.SOCK.NONBLOCK;
+    const descriptor: i32 = @intCast(try check(linux.socket(linux.AF.NETLINK, flags, netlink_sock_diag)));
+    errdefer close(descriptor);
+    const address: linux.sockaddr.nl = .{ .pid = 0, .groups = tcp_destroyed | tcp6_destroyed };
+    _ = try check(linux.bind(descriptor, @ptrCast(&address), @sizeOf(linux.sockaddr.nl)));
+    return descriptor;
+}
+
 /// How long the address of what a socket is connected to is, in `into`.
 pub fn peerOf(descriptor: i32, into: []u8) Error!usize {
     var length: u32 = @intCast(into.len);

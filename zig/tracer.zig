@@ -36,6 +36,7 @@ const Session = @import("session.zig").Session;
 const sockets = @import("sockets.zig");
 const watch_mod = @import("watch.zig");
 const Writes = @import("writes.zig").Writes;
+const Traffic = @import("traffic.zig").Traffic;
 const Watch = watch_mod.Watch;
 const Stop = stop_mod.Stop;
 const Thread = tracee.Thread;
@@ -61,6 +62,7 @@ pub fn trace(session: *Session) void {
     session.announceSeized();
     defer tracer.setFrontStopped(false); // whatever ends the loop
     tracer.loop();
+    tracer.traffic.finish(&tracer.records);
 }
 
 fn stageOf(e: Tracer.StartError) abi.Stage {
@@ -99,6 +101,7 @@ pub const Tracer = struct {
     memory: Memory,
     descriptors: descriptors_mod.Descriptors,
     watch: Watch,
+    traffic: Traffic,
     names: NameChanges,
     detail: abi.Detail,
     writes: Writes,
@@ -168,6 +171,7 @@ pub const Tracer = struct {
             .memory = memory,
             .descriptors = descriptors,
             .watch = try .init(),
+            .traffic = try .init(),
             .names = try .init(),
             .detail = session.detail(),
             .writes = try .init(),
@@ -182,6 +186,7 @@ pub const Tracer = struct {
         tracer.turns.deinit();
         tracer.descriptors.deinit();
         tracer.watch.deinit();
+        tracer.traffic.deinit();
         tracer.names.deinit();
         tracer.writes.deinit();
         tracer.tracees.deinit();

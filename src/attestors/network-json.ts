@@ -56,7 +56,7 @@ export function endpointsJson({ endpoints }: NetworkSummary, processes: readonly
 }
 
 function endpointJson(endpoint: Endpoint, named: (serial: number) => JsonObject): JsonObject {
-  const { direction, host, family, address, port, protocol, via, result, count, peer, process, ancestors } = endpoint;
+  const { direction, host, family, address, port, protocol, via, result, count, bytes, peer, process, ancestors } = endpoint;
   return omitUndefined({
     direction,
     host,
@@ -67,6 +67,7 @@ function endpointJson(endpoint: Endpoint, named: (serial: number) => JsonObject)
     via,
     result,
     count,
+    bytes: bytes && { sent: bytes.sent, received: bytes.received },
     peer: peer && peerJson(peer),
     process: named(process),
     ancestors: list(ancestors, named),

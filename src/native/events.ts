@@ -133,8 +133,8 @@ export type SyscallItem =
   | { kind: "bytes"; argument: number; bytes: Uint8Array; cut?: true }
   | { kind: "descriptor"; argument: number; file: FileIdentity; link: string }
   | { kind: "file"; argument: number; file: FileIdentity }
-  /** `holder`: inode of the socket that waits at the port it is connected to, 0: none. Left out: not asked, or not told. */
-  | { kind: "socket"; argument: number; domain: number; type: number; peerPid?: number; holder?: bigint }
+  /** `cookie`: its end may be told by that. `holder`: inode of the socket that waits at the port it is connected to, 0: none. Left out: not asked, or not told. */
+  | { kind: "socket"; argument: number; domain: number; type: number; peerPid?: number; holder?: bigint; cookie?: bigint }
   | { kind: "root"; root: string };
 
 export interface SyscallEvent extends EventHeader {
@@ -169,6 +169,15 @@ export interface WrittenEvent extends EventHeader {
   path: string;
 }
 
+/** Of no process. */
+export interface TrafficEvent extends EventHeader {
+  kind: "traffic";
+  /** Of the connection, as its connect had it. */
+  cookie: bigint;
+  sent: bigint;
+  received: bigint;
+}
+
 export interface CommandEndEvent extends EventHeader {
   kind: "command_end";
   /** Wait status. */
@@ -184,6 +193,7 @@ export type Event =
   | SyscallEvent
   | GapEvent
   | CommandEndEvent
+  | TrafficEvent
   | WrittenEvent;
 
 // ---------------------------------------------------------------------------------------------
@@ -281,6 +291,15 @@ export class Decoder {
         return this.#written(at, end, header);
       case "command_end":
         return { kind, ...header, status: this.#status(at, end, abi.CommandEnd) };
+      case "traffic":
+        this.#parts(at, end, abi.Traffic).end();
+        return {
+          kind,
+          ...header,
+          cookie: view.getBigUint64(at + abi.Traffic.cookie, true),
+          sent: view.getBigUint64(at + abi.Traffic.sent, true),
+          received: view.getBigUint64(at + abi.Traffic.received, true),
+        };
     }
   }
 
@@ -500,6 +519,7 @@ export class Decoder {
     if (to - from < abi.SocketFacts.sizeOf) throw new RecordError("item-past-record", `${to - from} bytes for a socket`);
     const view = this.#view;
     const peerPid = view.getInt32(from + abi.SocketFacts.peerPid, true);
+    const cookie = view.getBigUint64(from + abi.SocketFacts.cookie, true);
     const hasHolder = view.getUint32(from + abi.SocketFacts.hasHolder, true) !== 0;
     return {
       kind: "socket",
@@ -508,6 +528,7 @@ export class Decoder {
       type: view.getUint32(from + abi.SocketFacts.type, true),
       ...(peerPid < 0 ? {} : { peerPid }),
       ...(hasHolder ? { holder: view.getBigUint64(from + abi.SocketFacts.holder, true) } : {}),
+      ...(cookie === 0n ? {} : { cookie }),
     };
   }
 

@@ -1,11 +1,13 @@
 // The connections of one process, each once. What a connection is called shows only after it was made, so an entry has its place from
 // the beginning, and becomes one with its equal when it is settled. Bounded: past the limit, connections are counted by kind.
-import type { NetworkConnection, SummedConnections } from "./observation.ts";
+import type { NetworkConnection, SummedConnections, Traffic } from "./observation.ts";
 
 export interface Entry {
   readonly connection: NetworkConnection;
   readonly protocol: string;
   settled: boolean;
+  /** The equal one that stands for it. */
+  equal: Entry | undefined;
   /** Nothing has been sent: a connect of a datagram socket is silent. */
   isIdle: boolean;
 }
@@ -25,7 +27,7 @@ export class Connections {
 
   /** Not settled yet. */
   add(connection: NetworkConnection, protocol: string): Entry {
-    const entry: Entry = { connection, protocol, settled: false, isIdle: false };
+    const entry: Entry = { connection, protocol, settled: false, equal: undefined, isIdle: false };
     this.#entries.add(entry);
     return entry;
   }
@@ -39,6 +41,8 @@ export class Connections {
     if (earlier) {
       earlier.connection.count = (earlier.connection.count ?? 1) + 1;
       earlier.isIdle &&= entry.isIdle;
+      entry.equal = earlier;
+      if (entry.connection.bytes) addBytes(earlier, entry.connection.bytes);
       this.#entries.delete(entry);
       return earlier;
     }
@@ -68,6 +72,13 @@ export class Connections {
   summed(): SummedConnections[] {
     return [...this.#summed.values()];
   }
+}
+
+/** To the one in the list. */
+export function addBytes(entry: Entry, { sent, received }: Traffic): void {
+  const { connection } = entry.equal ?? entry;
+  const before = connection.bytes ?? { sent: 0, received: 0 };
+  connection.bytes = { sent: before.sent + sent, received: before.received + received };
 }
 
 function keyOf({ connection, protocol }: Entry): string {

@@ -59,12 +59,14 @@ function endpointOf(
   process: number,
   ancestors: number[],
 ): Endpoint {
-  const { family, address, port, hostname, target, result, count = 1, peer } = connection;
+  const { family, address, port, hostname, target, result, count = 1, bytes, peer } = connection;
   const endpoint: Endpoint = { direction, family, address, protocol, count, process, ancestors };
   if (hostname !== undefined) endpoint.host = hostname;
   if (port !== undefined) endpoint.port = port;
   if (result !== undefined) endpoint.result = result;
   if (peer !== undefined) endpoint.peer = peer;
+  // Through the proxy, whose endpoint has them, for whomever it was.
+  if (bytes !== undefined && target === undefined) endpoint.bytes = bytes;
   if (target === undefined) return endpoint;
   // What the proxy was asked for is the endpoint, and the proxy the way to it.
   endpoint.via = `${address.includes(":") ? `[${address}]` : address}:${port}`;
@@ -79,6 +81,10 @@ function endpointOf(
 function add(known: Endpoint, other: Endpoint): void {
   known.count += other.count;
   if (other.result === 0) known.result = 0;
+  if (other.bytes) {
+    const { sent, received } = known.bytes ?? { sent: 0, received: 0 };
+    known.bytes = { sent: sent + other.bytes.sent, received: received + other.bytes.received };
+  }
   if (other.peer) known.peer ??= other.peer;
 }
 

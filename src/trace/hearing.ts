@@ -167,7 +167,7 @@ export class Hearing {
         if (learned.ech) connection.ech = true;
         return open;
       case "target": {
-        const { hostname: _name, hostnameSource: _source, ech: _ech, ...way } = connection;
+        const { hostname: _name, hostnameSource: _source, ech: _ech, bytes: _bytes, ...way } = connection;
         const inner: NetworkConnection = { ...way, target: learned.target };
         if (learned.hostname !== undefined) Object.assign(inner, { hostname: learned.hostname, hostnameSource: learned.source });
         this.settle(open);

@@ -1,7 +1,7 @@
 // Observer of sockets: made, connected, bound, listened on, sent to, and what they are called. A socket is its inode, which neither
 // dup nor fork nor a passing over another socket changes; `fd` in an entry is its number in that call.
-import type { FileIdentity, InheritedEvent, SyscallEvent } from "../native/events.ts";
-import type { Entry } from "./connections.ts";
+import type { FileIdentity, InheritedEvent, SyscallEvent, TrafficEvent } from "../native/events.ts";
+import { addBytes, type Entry } from "./connections.ts";
 import { Delegation } from "./delegation.ts";
 import { summarise } from "./endpoints.ts";
 import { fileKey, isSocket } from "./file-types.ts";
@@ -52,6 +52,8 @@ const madeByCall = 6;
 const none = -1;
 const quicPort = 443;
 const fastOpen = 0x2000_0000n;
+/** Those that are waited for at the same time; zig/traffic.zig waits for fewer. */
+const trafficMax = 65_536;
 
 export interface NetworkOptions {
   reportGap: ReportGap;
@@ -70,6 +72,8 @@ export class Network {
   readonly #hearing: Hearing;
   readonly #delegation: Delegation;
   readonly #foreign: ForeignSockets;
+  /** Connections whose end has not been told. */
+  readonly #byCookie = new Map<bigint, Entry>();
   events = 0;
 
   constructor(options: NetworkOptions) {
@@ -148,9 +152,24 @@ export class Network {
     // The kernel reports nothing sent on it, so only where the bytes are watched.
     entry.isIdle = socket.type === "SOCK_DGRAM" && (address.port === dnsPort || address.port === quicPort);
     socket.peer = address;
+    this.#expectTraffic(event, entry);
     // A name server's own name is not asked for.
     if (!speaker || (address.port === dnsPort && result === 0)) this.#hearing.settle(open);
     if (speaker) this.#hearing.listen(socket, open, speaker);
+  }
+
+  #expectTraffic(event: SyscallEvent, entry: Entry): void {
+    for (const item of event.items) {
+      if (item.kind !== "socket" || item.cookie === undefined) continue;
+      if (this.#byCookie.size < trafficMax) this.#byCookie.set(item.cookie, entry);
+    }
+  }
+
+  onTraffic({ cookie, sent, received }: TrafficEvent): void {
+    const entry = this.#byCookie.get(cookie);
+    if (!entry) return;
+    this.#byCookie.delete(cookie);
+    addBytes(entry, { sent: Number(sent), received: Number(received) });
   }
 
   onBind(event: SyscallEvent): void {

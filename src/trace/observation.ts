@@ -77,6 +77,8 @@ export interface Endpoint {
   result?: 0 | string;
   /** Attempts of all processes. */
   count: number;
+  /** Of those connections whose end was told. */
+  bytes?: Traffic;
   peer?: NetworkPeer;
   /** Serial of the first process that used it. */
   process: number;
@@ -206,6 +208,13 @@ export interface NetworkConnection {
   count?: number;
   /** Who answers there, if that is no process of the build. */
   peer?: NetworkPeer;
+  /** What went through it; of several, through those whose end was told. */
+  bytes?: Traffic;
+}
+
+export interface Traffic {
+  sent: number;
+  received: number;
 }
 
 /** A process outside of the build that was given work. */

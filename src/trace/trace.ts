@@ -154,6 +154,9 @@ export class Trace {
         return;
       case "command_end":
         this.#processes.onCommandEnd(event);
+        return;
+      case "traffic":
+        this.#network.onTraffic(event);
     }
   }
 
