@@ -89,7 +89,7 @@ const hold = () => {
 const startNs = BigInt(Date.now()) * 1_000_000n + 1_000_000_000n;
 function header(process: number): EventHeader {
   return {
-    header: { truncated: false, unreadable: false, unresolved: false, denied: false, deleted: false },
+    header: { truncated: false, unreadable: false, unresolved: false, denied: false, deleted: false, hasWriters: false },
     sequence: sequence,
     timeNs: startNs + BigInt(sequence++) * 1000n,
     tid: 100 + process,
@@ -114,6 +114,7 @@ const identity = (inode: number): FileIdentity =>
     blocks: stat.blocks + 0n,
     mtimeNs: stat.mtimeNs + 0n,
     ctimeNs: stat.ctimeNs + 0n,
+    birthNs: stat.birthtimeNs + 0n,
     mode: 0o100644,
     links: 1,
     fileSystem: 0xef53,

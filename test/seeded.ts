@@ -14,6 +14,12 @@ export function seededRandom(name: string): Random {
   console.log(`${name}: CILOCK_FUZZ_SEED=${seed}`);
   let state = seed;
   for (const character of name) state = (Math.imul(state, 31) + character.charCodeAt(0)) >>> 0;
+  return randomOf(state);
+}
+
+/** The same numbers for the same seed. */
+export function randomOf(seed: number): Random {
+  let state = seed >>> 0;
   const next = () => {
     // mulberry32
     state = (state + 0x6d2b79f5) >>> 0;

@@ -14,6 +14,7 @@ export const noFile: FileIdentity = {
   blocks: 0n,
   mtimeNs: 0n,
   ctimeNs: 0n,
+  birthNs: 0n,
   mode: 0,
   links: 0,
   fileSystem: 0,
@@ -21,10 +22,21 @@ export const noFile: FileIdentity = {
 };
 
 export function identify(descriptor: number, path?: string): FileIdentity {
-  const { dev, ino, size, blocks, mtimeNs, ctimeNs, mode, nlink, uid } = fstatSync(descriptor, { bigint: true });
+  const {
+    dev,
+    ino,
+    size,
+    blocks,
+    mtimeNs,
+    ctimeNs,
+    birthtimeNs: birthNs,
+    mode,
+    nlink,
+    uid,
+  } = fstatSync(descriptor, { bigint: true });
   const fileSystem = path === undefined ? 0xef53 : Number(statfsSync(path).type);
   const [device, inode, links] = [dev, ino, Number(nlink)];
-  return { device, inode, size, blocks, mtimeNs, ctimeNs, mode: Number(mode), links, fileSystem, uid: Number(uid) };
+  return { device, inode, size, blocks, mtimeNs, ctimeNs, birthNs, mode: Number(mode), links, fileSystem, uid: Number(uid) };
 }
 
 export function identityOf(path: string): FileIdentity {
@@ -84,7 +96,15 @@ export class Script {
   }
 
   header(process: number, flags: Partial<EventHeader["header"]> = {}): EventHeader {
-    const header = { truncated: false, unreadable: false, unresolved: false, denied: false, deleted: false, ...flags };
+    const header = {
+      truncated: false,
+      unreadable: false,
+      unresolved: false,
+      denied: false,
+      deleted: false,
+      hasWriters: false,
+      ...flags,
+    };
     const timeNs = this.#now ?? BigInt(Date.now()) * 1_000_000n;
     return { header, sequence: this.#sequence++, timeNs, tid: 100 + process, process };
   }
@@ -94,7 +114,11 @@ export class Script {
     this.send({ kind: "process", ...this.header(serial), parent, pid: 100 + serial, parentPid, event: 1, cloneFlags: 0n });
   }
 
-  exit(serial: number, status = 0): void {
+  /** `writersLeft`: with that said of all descriptors that are under way. */
+  exit(serial: number, status = 0, writersLeft?: "somebody" | "unknown"): void {
+    if (writersLeft !== undefined)
+      for (const held of this.#outstanding)
+        this.send({ kind: "writers_left", ...this.header(serial), held, unknown: writersLeft === "unknown" });
     this.send({ kind: "exit", ...this.header(serial), status });
   }
 

@@ -92,6 +92,18 @@ for (const user of users) {
       expect(gaps(record)).toEqual([]);
     });
 
+    test("what a living process has written and another one truncates is digested before that", async () => {
+      using scratch = new Scratch(user);
+      writeFileSync(join(scratch.work, "new"), "final\n");
+      const { record } = await traced(scratch, ["/bin/sh", "-c", "for i in 1 2 3 4 5; do echo temporary $i > f; cp new f; done"]);
+      const path = join(scratch.work, "f");
+      const left = (comm: string) =>
+        record.processes.filter(entry => entry.comm === comm).map(entry => entry.writtenDigests[path]?.sha256);
+      expect(left("sh")).toEqual([sha256("temporary 5\n")]);
+      expect(left("cp")).toEqual(Array(5).fill(sha256("final\n")));
+      expect(gaps(record)).toEqual([]);
+    });
+
     test("products are what is left, materials what was read", async () => {
       using scratch = new Scratch(user);
       writeFileSync(join(scratch.work, "before"), "material\n");

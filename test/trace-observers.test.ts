@@ -856,7 +856,7 @@ describe("writers", () => {
     expect(nth(observation, 1).writtenDigests.get(at("log"))).toEqual(digest("parent another"));
   });
 
-  test("a child from before the open has not inherited it", async () => {
+  test("what nobody can have inherited changes after its writer's end: the digest is of what is there, and who wrote it is a gap", async () => {
     const script = new Script();
     script.process(1, 0);
     script.process(2, 1);
@@ -865,7 +865,90 @@ describe("writers", () => {
     await script.untilOutstanding(0);
     appendFileSync(at("f"), " and somebody else's");
     script.exit(2);
-    expect(nth(await script.finish(), 1).writtenDigests.get(at("f"))).toEqual(digest("left"));
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(digest("left and somebody else's"));
+    expect(kinds(observation)).toEqual(["unverified-content"]);
+  });
+
+  test("a child that has the descriptor of an ended writer writes before the next one comes", async () => {
+    for (const isMapped of [false, true]) {
+      const script = new Script();
+      script.process(1, 0);
+      script.process(2, 1);
+      writes(script, 2, at("f"), "left");
+      const file = identityOf(at("f"));
+      if (isMapped) script.call(2, "mmap", [0, 4, 3, 1, 3], [{ kind: "descriptor", argument: 4, file, link: at("f") }]);
+      script.exit(2, 0, "somebody");
+      await script.untilOutstanding(0);
+      await Bun.sleep(5); // the clock's tick
+      if (!isMapped) appendFileSync(at("f"), " and more");
+      script.open(1, at("f"), O.O_WRONLY | O.O_APPEND);
+      script.exit(1);
+      const observation = await script.finish();
+      expect(nth(observation, 2).writtenDigests.get(at("f"))).toEqual(digest("left"));
+      expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(digest(isMapped ? "left" : "left and more"));
+      expect(kinds(observation)).toEqual(["unverified-content"]);
+    }
+  });
+
+  test("who ends while another has the file open has left what that one leaves", async () => {
+    const script = new Script();
+    for (const serial of [1, 2]) script.process(serial, 0);
+    writes(script, 1, at("f"), "one");
+    const file = identityOf(at("f"));
+    script.call(1, "mmap", [0, 4, 3, 1, 3], [{ kind: "descriptor", argument: 4, file, link: at("f") }]);
+    script.open(2, at("f"), O.O_WRONLY);
+    script.exit(2, 0, "somebody");
+    await script.untilOutstanding(1);
+    writeFileSync(at("f"), "two");
+    script.exit(1);
+    const observation = await script.finish();
+    for (const serial of [1, 2]) expect(nth(observation, serial).writtenDigests.get(at("f"))).toEqual(digest("two"));
+    expect(kinds(observation)).toEqual([]);
+  });
+
+  const lookedAt: [name: string, held: boolean, expected: string | undefined, gaps: string[]][] = [
+    ["and it holds still", true, "temporary", []],
+    ["and it changes at once", false, undefined, ["overwritten-unread"]],
+  ];
+  for (const [name, isStill, expected, gaps] of lookedAt) {
+    test(`truncated by another process, which waits until we have looked, ${name}`, async () => {
+      const script = new Script();
+      for (const serial of [1, 2]) script.process(serial, 0);
+      writes(script, 1, at("f"), "temporary");
+      const { held, file } = script.hold(at("f"));
+      if (!isStill) appendFileSync(at("f"), "!");
+      script.send({
+        kind: "overwrite",
+        ...script.header(2),
+        file,
+        held,
+        notHeld: "none",
+        heldErrno: 0,
+        content: 0,
+        path: at("f"),
+      });
+      await script.untilOutstanding(1);
+      writeFileSync(at("f"), "");
+      script.open(2, at("f"), createAndWrite, { sizeBefore: file.size });
+      for (const serial of [2, 1]) script.exit(serial);
+      const observation = await script.finish();
+      expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(expected === undefined ? undefined : digest(expected));
+      expect(kinds(observation)).toEqual(gaps);
+    });
+  }
+
+  test("an empty file that the next writer truncates was left empty, whatever we have read", async () => {
+    const script = new Script();
+    for (const serial of [1, 2]) script.process(serial, 0);
+    writes(script, 1, at("f"), "");
+    script.exit(1);
+    writeFileSync(at("f"), "another's");
+    script.open(2, at("f"), createAndWrite, { sizeBefore: 0n, file: { size: 0n } });
+    script.exit(2);
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(digest(""));
+    expect(kinds(observation)).toEqual([]);
   });
 
   test("what a child writes through an inherited descriptor after its parent's end is the parent's", async () => {
@@ -873,11 +956,13 @@ describe("writers", () => {
     script.process(1, 0);
     writes(script, 1, at("log"), "parent ");
     script.process(2, 1);
-    script.exit(1);
+    script.exit(1, 0, "somebody");
     await script.untilOutstanding(0);
     appendFileSync(at("log"), "child");
     script.exit(2);
-    expect(nth(await script.finish(), 1).writtenDigests.get(at("log"))).toEqual(digest("parent child"));
+    const observation = await script.finish();
+    expect(nth(observation, 1).writtenDigests.get(at("log"))).toEqual(digest("parent child"));
+    expect(kinds(observation)).toEqual([]);
   });
 
   test("the bound: 300 open outputs with 8 descriptors, early digests looked at again", async () => {

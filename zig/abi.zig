@@ -242,6 +242,10 @@ pub const Kind = enum(u16) {
     written = 9,
     /// A TCP connection of the build is gone, and what went through it.
     traffic = 10,
+    /// A file with a living writer is about to be truncated by another process, which waits until its content is digested.
+    overwrite = 11,
+    /// Before `exit`: a file that the process has opened for writing still has writers, or may have.
+    writers_left = 12,
 };
 
 pub const Header = extern struct {
@@ -270,6 +274,8 @@ pub const Flag = enum(u16) {
     denied = 3,
     /// `open`: the file has no name any more, `path` is its last one.
     deleted = 4,
+    /// `open` and `inherited`, for reading and with a descriptor: somebody had the file open for writing at that moment.
+    has_writers = 5,
 };
 
 /// What a file is, whatever it is called: struct stat, and the magic number of its file system.
@@ -281,6 +287,8 @@ pub const FileIdentity = extern struct {
     blocks: u64 = 0,
     mtime_ns: i64 = 0,
     ctime_ns: i64 = 0,
+    /// 0: its file system does not say. An inode number comes back when a file is gone, and then this is another.
+    birth_ns: i64 = 0,
     mode: u32 = 0,
     links: u32 = 0,
     /// statfs f_type.
@@ -388,6 +396,24 @@ pub const Open = extern struct {
     path_length: u32,
     /// The argument as passed, for calls that have one.
     argument_length: u32,
+};
+
+pub const Overwrite = extern struct {
+    header: Header,
+    file: FileIdentity,
+    content: u64, // as in Open
+    held: i32,
+    not_held: u32, // NotHeld
+    held_errno: u32,
+    path_length: u32,
+};
+
+pub const WritersLeft = extern struct {
+    header: Header,
+    /// The descriptor that was handed over when the process opened the file.
+    held: i32,
+    /// 1: not known, the kernel does not say. Else somebody surely has it open or mapped for writing.
+    unknown: u32,
 };
 
 pub const Inherited = extern struct {
@@ -564,11 +590,13 @@ pub const records = .{
     .{ Kind.command_end, CommandEnd },
     .{ Kind.written, Written },
     .{ Kind.traffic, Traffic },
+    .{ Kind.overwrite, Overwrite },
+    .{ Kind.writers_left, WritersLeft },
 };
 
 comptime {
     assert(@sizeOf(Header) == 32);
-    assert(@sizeOf(FileIdentity) == 64);
+    assert(@sizeOf(FileIdentity) == 72);
     assert(@sizeOf(Item) == 8);
     assert(@sizeOf(SocketFacts) == 32);
     for (records) |row| {

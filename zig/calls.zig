@@ -150,7 +150,8 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             call.outside = outside.targetOf(tracer, thread, row);
             try readBefore(tracer, thread, row);
             if (row.names.len > 0) call.name_change = tracer.names.beginCall(row, tracer.tracees.bufferOf(call));
-            if (row.special == .truncate) try opens.beforeWriting(tracer, thread, 0, syscalls.Argument.none);
+            if (row.special == .truncate) try opens.beforeWriting(tracer, thread, .{ .path = 0, .truncates = true });
+            if (row.special == .times) try opens.beforeTimes(tracer, thread, row.arguments[0]);
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
             } else {
@@ -348,7 +349,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .connect, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .none, .truncate, .times, .connect, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

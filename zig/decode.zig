@@ -427,7 +427,7 @@ pub fn addDescriptor(context: *const Context, argument: u8, number: i32, items: 
 fn addMapping(context: *const Context, index: u8, items: *Items) void {
     const mapped = mappings.fileAt(context.owner.tid, context.word(index)) orelse return;
     const file: abi.FileIdentity = .{
-        .device = descriptors_mod.deviceNumber(mapped.major, mapped.minor),
+        .device = sys.deviceNumber(mapped.major, mapped.minor),
         .inode = mapped.inode,
     };
     items.add(.file, index, &.{std.mem.asBytes(&file)}, 0);

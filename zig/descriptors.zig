@@ -36,6 +36,8 @@ pub const Held = struct {
     content: u64 = 0,
     /// After the record is published: `Known.remember`.
     may_stand: bool = false,
+    /// Of a reader's: somebody has it open for writing at this moment.
+    has_writers: bool = false,
 };
 
 /// A tracee's descriptor in our table. `close` before the tracee goes on.
@@ -177,7 +179,7 @@ pub const Descriptors = struct {
         if (descriptors.foreign_seen) if (descriptors.patience) |patience| {
             const file = if (statOf(descriptor)) |stat| identityOf(&stat) else |_| abi.FileIdentity{};
             const entry = descriptors.slotOf(file.device).*;
-            const is_local = entry.known and entry.device == file.device and !known_content.hasForeignContent(entry.type);
+            const is_local = entry.known and entry.device == file.device and !known_content.isServed(entry.type);
             if (isServable(&file) and !is_local) return patience.close(descriptor);
         };
         sys.close(descriptor);
@@ -221,7 +223,7 @@ pub const Descriptors = struct {
         const entry = descriptors.slotOf(file.device);
         if (entry.known and entry.device == file.device) return entry.type;
         const found = descriptors.askFileSystem(file, descriptor);
-        if (known_content.hasForeignContent(found)) descriptors.foreign_seen = true;
+        if (known_content.isServed(found)) descriptors.foreign_seen = true;
         if (found != 0) entry.* = .{ .device = file.device, .type = found, .known = true };
         return found;
     }
@@ -265,7 +267,7 @@ pub const Descriptors = struct {
         }
         const limit = sys.nowNs() + patience_mod.answer_max_ns;
         const copy = while (true) {
-            switch (descriptors.reopen(taken, known_content.hasForeignContent(file.file_system))) {
+            switch (descriptors.reopen(taken, known_content.isServed(file.file_system))) {
                 .descriptor => |number| break number,
                 .failed => |e| {
                     if ((e == .MFILE or e == .NFILE) and descriptors.waitForRelease(limit)) continue;
@@ -273,7 +275,7 @@ pub const Descriptors = struct {
                 },
             }
         };
-        const may_stand = !options.for_writing and descriptors.known.mayStand(.{
+        const judgement: known_content.Known.Judgement = if (options.for_writing) .{ .may_stand = false, .has_writers = false } else descriptors.known.judge(.{
             .file = file,
             .descriptor = copy,
             .now_ns = @intCast(sys.clockNs(.REALTIME)),
@@ -285,7 +287,7 @@ pub const Descriptors = struct {
         if (descriptors.foreign_seen) @atomicStore(u32, &descriptors.session.control.foreign_handed, 1, .release); // pairs with lib.zig's load
         const writer = if (options.for_writing) options.process else 0;
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
-        return .{ .descriptor = copy, .may_stand = may_stand };
+        return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers };
     }
 
     /// Waits at the bound. What the front end waits for may be an answer from the build: then others have their turn meanwhile.
@@ -326,11 +328,28 @@ pub const Descriptors = struct {
         descriptors.read_end = @max(descriptors.read_end, index + 1);
     }
 
-    /// A writer has ended: the front end now digests what it left behind, whoever has inherited its descriptors.
-    pub fn writerEnded(descriptors: *Descriptors, process: u32) void {
-        for (descriptors.read_by_front[0..descriptors.read_end]) |*read| {
-            if (read.writer == process) read.writer = 0;
+    pub const Kept = struct { descriptor: i32, device: u64, inode: u64 };
+
+    /// A writer has ended: the front end now digests what it left behind, and closes what it held. One by one those that it held,
+    /// until there is none.
+    pub fn nextOfEnded(descriptors: *Descriptors, process: u32, from: *u32) ?Kept {
+        while (from.* < descriptors.read_end) {
+            const number = from.*;
+            const read = &descriptors.read_by_front[number];
+            from.* += 1;
+            if (read.writer != process) continue;
+            read.writer = 0;
+            return .{ .descriptor = @intCast(number), .device = read.device, .inode = read.inode };
         }
+        return null;
+    }
+
+    /// Whether a living process, not `process`, has opened the file for writing: the front end waits for its end.
+    pub fn hasLivingWriter(descriptors: *Descriptors, file: *const abi.FileIdentity, process: u32) bool {
+        for (descriptors.read_by_front[0..descriptors.read_end]) |read| {
+            if (read.inode == file.inode and read.device == file.device and read.writer != 0 and read.writer != process) return true;
+        }
+        return false;
     }
 
     /// Whether the front end still holds what it got of this file to digest: a reader's open, or what a dead writer left.
@@ -453,24 +472,21 @@ fn parseFlags(text: []const u8) ?u64 {
     return null;
 }
 
+pub const deviceNumber = sys.deviceNumber;
+
 pub fn identityOf(stat: *const linux.Statx) abi.FileIdentity {
     return .{
-        .device = deviceNumber(stat.dev_major, stat.dev_minor),
+        .device = sys.deviceNumber(stat.dev_major, stat.dev_minor),
         .inode = stat.ino,
         .size = stat.size,
         .blocks = stat.blocks,
         .mtime_ns = nanoseconds(stat.mtime),
         .ctime_ns = nanoseconds(stat.ctime),
+        .birth_ns = if (stat.mask.BTIME) nanoseconds(stat.btime) else 0,
         .mode = stat.mode,
         .links = stat.nlink,
         .uid = stat.uid,
     };
-}
-
-/// As stat(2) has it in st_dev, so that the front end can compare.
-pub fn deviceNumber(major: u32, minor: u32) u64 {
-    return @as(u64, minor & 0xff) | @as(u64, major & 0xfff) << 8 |
-        @as(u64, minor & 0xffff_ff00) << 12 | @as(u64, major & 0xffff_f000) << 32;
 }
 
 fn nanoseconds(t: linux.statx_timestamp) i64 {
@@ -535,9 +551,9 @@ pub fn isPseudo(file_system: u32) bool {
 const testing = std.testing;
 
 test "device numbers are those of stat(2)" {
-    try testing.expectEqual(@as(u64, 0x0801), deviceNumber(8, 1));
-    try testing.expectEqual(@as(u64, 0x0010_0032), deviceNumber(0, 0x132));
-    try testing.expectEqual(@as(u64, 0x1000_0000_fff00), deviceNumber(0x1_0fff, 0) & 0xf_ffff_ffff_ff00);
+    try testing.expectEqual(@as(u64, 0x0801), sys.deviceNumber(8, 1));
+    try testing.expectEqual(@as(u64, 0x0010_0032), sys.deviceNumber(0, 0x132));
+    try testing.expectEqual(@as(u64, 0x1000_0000_fff00), sys.deviceNumber(0x1_0fff, 0) & 0xf_ffff_ffff_ff00);
 }
 
 test "flags of fdinfo" {

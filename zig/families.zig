@@ -2,6 +2,8 @@
 const std = @import("std");
 const linux = std.os.linux;
 const calls = @import("calls.zig");
+const known = @import("known.zig");
+const opens = @import("opens.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
 const status_file = @import("status.zig");
@@ -103,15 +105,15 @@ pub fn adoptParked(tracer: *Tracer, now: u64) void {
         if (thread.state != .parked or now - thread.since_ns < parked_ns) continue;
         const status = status_file.read(thread.tid) catch continue;
         const relative = tracer.tracees.find(if (thread.leads) status.parent else status.process);
-        const known = if (relative) |r| r.state == .running or r.state == .expected else false;
+        const is_known = if (relative) |r| r.state == .running or r.state == .expected else false;
         if (thread.leads) {
-            if (known and now - thread.since_ns < parked_long_ns) continue;
-            adoptProcess(tracer, thread, if (known) relative else null, status.parent);
+            if (is_known and now - thread.since_ns < parked_long_ns) continue;
+            adoptProcess(tracer, thread, if (is_known) relative else null, status.parent);
         } else {
-            if (!known) continue; // its process is dying, and it too
+            if (!is_known) continue; // its process is dying, and it too
             tracer.tracees.join(thread, relative.?);
         }
-        thread.every_call = tracer.filters_seen or (known and relative.?.every_call);
+        thread.every_call = tracer.filters_seen or (is_known and relative.?.every_call);
         tracer.tracees.setState(thread, .running);
         tracer.go(thread, 0) catch {}; // gone: its death is reported
     }
@@ -155,19 +157,33 @@ pub fn onGone(tracer: *Tracer, tid: i32, status: u32) void {
     }
 }
 
+/// Its descriptors are closed. What it has written can still be written to: by who has inherited, shared or been sent one.
+fn reportWritersLeft(tracer: *Tracer, about: records_mod.Who) void {
+    var from: u32 = 0;
+    while (tracer.descriptors.nextOfEnded(about.process, &from)) |kept| {
+        const writers = known.writersOf(kept.descriptor);
+        if (writers == .nobody or opens.isUnderWay(tracer, kept.device, kept.inode)) continue;
+        _ = tracer.records.emit(.writers_left, about, 0, .{
+            .header = undefined,
+            .held = kept.descriptor,
+            .unknown = @intFromBool(writers == .unknown),
+        }, &.{});
+    }
+}
+
 pub fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
     const tid = thread.tid;
     if (tid == tracer.session.command_pid) tracer.setFrontStopped(false);
     const process = tracer.tracees.leave(thread, status) orelse return;
     const about: records_mod.Who = .{ .tid = tid, .process = process.serial };
     tracer.writes.ended(&tracer.records, process.serial);
+    reportWritersLeft(tracer, about);
     _ = tracer.records.emit(.exit, about, 0, .{
         .header = undefined,
         .status = @bitCast(process.status),
         .failed_opens = process.failed_opens,
     }, &.{});
     tracer.descriptors.forget(process.serial);
-    tracer.descriptors.writerEnded(process.serial);
     tracer.watch.forget(process);
     const is_command = process.serial == 1;
     const command_status: i32 = @bitCast(process.status);

@@ -173,7 +173,7 @@ const Privilege = struct {
 
     /// A server that does not answer has given nothing: privilege is of files on file systems that the machine itself has mounted.
     fn of(tracer: *Tracer, descriptor: i32, identity: *const abi.FileIdentity) Privilege {
-        const is_foreign = known.hasForeignContent(identity.file_system);
+        const is_foreign = known.isServed(identity.file_system);
         var privilege: Privilege = .{ .capabilities = tracer.patience.about(u64, fileCapabilities, descriptor, is_foreign) catch 0 };
         const mode = identity.mode;
         if (mode & set_uid != 0) privilege.uid = identity.uid;
@@ -257,7 +257,8 @@ fn reportDescriptor(tracer: *Tracer, leader: *Thread, owner: descriptors_mod.Own
     if (std.mem.eql(u8, link.path, "anon_inode:[fanotify]")) tracer.patience.needed = true; // who has it may be asked for our opens
     const held = tracer.descriptors.hold(taken.descriptor, &file, .{ .for_writing = opens.isForWriting(flags), .process = owner.process });
     const socket: descriptors_mod.Socket = if (descriptors_mod.isSocket(file.mode)) .of(taken.descriptor) else .{ .facts = null };
-    const sequence = tracer.records.emit(.inherited, tracer.who(leader), if (link.deleted) records.bit(.deleted) else 0, .{
+    const record_flags = (if (link.deleted) records.bit(.deleted) else 0) | (if (held.has_writers) records.bit(.has_writers) else 0);
+    const sequence = tracer.records.emit(.inherited, tracer.who(leader), record_flags, .{
         .header = undefined,
         .file = file,
         .flags = flags,

@@ -129,7 +129,7 @@ const Head = union(enum) { interpreter: []const u8, own_format, other, unreadabl
 fn headOf(tracer: *Tracer, descriptor: i32, buffer: *[line_max]u8) Head {
     const descriptors = &tracer.descriptors;
     const file = descriptors.identify(descriptor) catch return .unreadable;
-    const is_foreign = known.hasForeignContent(file.file_system);
+    const is_foreign = known.isServed(file.file_system);
     const readable = switch (descriptors.reopen(descriptor, is_foreign)) {
         .descriptor => |number| number,
         .failed => return .unreadable, // its digest is missing too, which is a gap

@@ -5,6 +5,7 @@
 //!   * it was older than 20 ms then (before Linux 6.13 it moves once a tick, and a tick can hold two writes), and
 //!   * nobody had the file open for writing then. A writer's mapping changes content without moving ctime, and lives
 //!     longer than any call that we see. Whether writers are left is what the kernel knows: it grants a read lease only if there are none.
+//!     Of a file that is not ours it does not say; then what we have seen counts.
 //!
 //! Once an open for writing was seen, the file has no entry until a later reader finds it without writers.
 const std = @import("std");
@@ -45,10 +46,17 @@ pub const Known = struct {
     clock: u32 = 0,
     /// A `written` entry had to go: from then on every unknown file may have writers.
     writers_forgotten: bool = false,
+    /// Where our root directory is.
+    root_device: u64,
 
     pub fn init() sys.Error!Known {
-        // Anonymous memory is zero, which is `empty`; pages that are never touched cost nothing.
-        return .{ .entries = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf([capacity]Entry)))) };
+        var root: linux.Statx = undefined;
+        const is_known = sys.statx(linux.AT.FDCWD, "/", linux.AT.STATX_DONT_SYNC, &root) == .SUCCESS;
+        return .{
+            // Anonymous memory is zero, which is `empty`; pages that are never touched cost nothing.
+            .entries = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf([capacity]Entry)))),
+            .root_device = if (is_known) sys.deviceNumber(root.dev_major, root.dev_minor) else 0,
+        };
     }
 
     pub fn deinit(known: *Known) void {
@@ -70,14 +78,32 @@ pub const Known = struct {
         now_ns: i64,
     };
 
-    /// Whether the content of a descriptor that goes to the front end may stand for later opens. To be asked
-    /// before it goes, since the front end closes it.
-    pub fn mayStand(known: *Known, over: HandOver) bool {
-        if (hasForeignContent(over.file.file_system)) return false;
-        if (over.file.ctime_ns > over.now_ns - settled_ns) return false;
+    pub const Judgement = struct {
+        /// The content may stand for later opens.
+        may_stand: bool,
+        /// Somebody has the file open or mapped for writing, as far as can be known: what is read now need not be what the opener finds.
+        has_writers: bool,
+    };
+
+    /// Of a descriptor that goes to the front end. To be asked before it goes, since the front end closes it.
+    pub fn judge(known: *Known, over: HandOver) Judgement {
         const entry = known.lookup(over.file.device, over.file.inode);
         const suspect = if (entry) |e| e.state == .written else known.writers_forgotten;
-        return !suspect or hasNoWriters(over.descriptor);
+        // A server is not asked: it may be one of our stopped tracees.
+        const has_writers = switch (if (isServed(over.file.file_system)) Writers.unknown else writersOf(over.descriptor)) {
+            .nobody => false,
+            .somebody => true,
+            .unknown => suspect,
+        };
+        const is_settled = over.file.ctime_ns <= over.now_ns - settled_ns;
+        return .{ .may_stand = is_settled and !has_writers and !known.hasForeignContent(over.file), .has_writers = has_writers };
+    }
+
+    /// Content that can change while the kernel knows of no writer: a server changes it, or somebody who has the file of a
+    /// lower or upper layer. The layers of our own root directory are below it, where nobody of the build comes.
+    fn hasForeignContent(known: *const Known, file: *const abi.FileIdentity) bool {
+        if (file.file_system == overlay) return file.device != known.root_device;
+        return isServed(file.file_system);
     }
 
     /// After the record was published: its content stands for later opens of the same file.
@@ -131,20 +157,31 @@ pub const Known = struct {
     }
 };
 
-/// Whether nobody, in the build or outside, has the file open or mapped for writing: only then is a read lease
-/// granted (fcntl(2)). It is given back at once; who opens the file for writing in between waits that long.
-/// Refused as well where the file is not ours and we have no CAP_LEASE: then we do not know.
-fn hasNoWriters(descriptor: i32) bool {
+/// Who has a file open or mapped for writing, in the build or outside.
+pub const Writers = enum {
+    nobody,
+    somebody,
+    /// The file is not ours and we have no CAP_LEASE, or its file system has no leases.
+    unknown,
+};
+
+/// `descriptor` is open for reading only. A read lease is granted only if nobody writes (fcntl(2)). It is given back at once;
+/// who opens the file for writing in between waits that long, and we get a signal that nobody minds instead of SIGIO, which kills.
+pub fn writersOf(descriptor: i32) Writers {
+    const set_signal = 10;
     const set_lease = 1024;
     const read_lease = 0;
     const unlock = 2;
-    _ = sys.fcntl(descriptor, set_lease, read_lease) catch return false;
+    _ = sys.fcntl(descriptor, set_signal, @backingInt(linux.SIG.URG)) catch return .unknown;
+    _ = sys.fcntl(descriptor, set_lease, read_lease) catch |e| return if (e == error.WouldBlock) .somebody else .unknown;
     _ = sys.fcntl(descriptor, set_lease, unlock) catch {};
-    return true;
+    return .nobody;
 }
 
+const overlay = 0x794c_7630;
+
 /// File systems whose content a server can change behind the kernel's back.
-pub fn hasForeignContent(file_system: u32) bool {
+pub fn isServed(file_system: u32) bool {
     return switch (file_system) {
         0, // it has not said what it is
         0x6969, // nfs
@@ -200,21 +237,36 @@ test "what may stand for later opens" {
 
     const file = example(9);
     const later = file.ctime_ns + settled_ns;
-    try testing.expect(known.mayStand(.{ .file = &file, .descriptor = reader, .now_ns = later }));
-    try testing.expect(!known.mayStand(.{ .file = &file, .descriptor = reader, .now_ns = later - 1 }));
-    var served = file;
-    served.file_system = 0x6969;
-    try testing.expect(!known.mayStand(.{ .file = &served, .descriptor = reader, .now_ns = later }));
+    const over: Known.HandOver = .{ .file = &file, .descriptor = reader, .now_ns = later };
 
-    // Seen written: it depends on whether a writer is left, be it only a mapping.
+    // It depends on whether a writer is left, be it only a mapping, and not on whether we have seen it come.
+    const with_writer: Known.Judgement = .{ .may_stand = false, .has_writers = true };
+    const without: Known.Judgement = .{ .may_stand = true, .has_writers = false };
+    try testing.expectEqual(with_writer, known.judge(over));
     known.written(file.device, file.inode);
-    try testing.expect(!known.mayStand(.{ .file = &file, .descriptor = reader, .now_ns = later }));
+    try testing.expectEqual(with_writer, known.judge(over));
     _ = linux.ftruncate(writer, 4096);
     const mapping = try sys.check(linux.mmap(null, 4096, .{ .READ = true, .WRITE = true }, .{ .TYPE = .SHARED }, writer, 0));
     sys.close(writer);
-    try testing.expect(!known.mayStand(.{ .file = &file, .descriptor = reader, .now_ns = later }));
+    try testing.expectEqual(with_writer, known.judge(over));
     _ = linux.munmap(@ptrFromInt(mapping), 4096);
-    try testing.expect(known.mayStand(.{ .file = &file, .descriptor = reader, .now_ns = later }));
+    try testing.expectEqual(without, known.judge(over));
+
+    try testing.expect(!known.judge(.{ .file = &file, .descriptor = reader, .now_ns = later - 1 }).may_stand);
+    var foreign = file;
+    for ([_]u32{ 0x6969, overlay }) |file_system| {
+        foreign.file_system = file_system;
+        try testing.expect(!known.judge(.{ .file = &foreign, .descriptor = reader, .now_ns = later }).may_stand);
+    }
+    foreign.device = known.root_device;
+    try testing.expect(known.judge(.{ .file = &foreign, .descriptor = reader, .now_ns = later }).may_stand);
+
+    // Where the kernel does not say, what was seen does: a descriptor by O_PATH has no leases.
+    const silent: i32 = @intCast(try sys.check(linux.openat(linux.AT.FDCWD, path, .{ .PATH = true, .CLOEXEC = true }, 0)));
+    defer sys.close(silent);
+    try testing.expectEqual(with_writer, known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }));
+    known.remember(&file, 2);
+    try testing.expectEqual(without, known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }));
     known.remember(&file, 3);
     try testing.expectEqual(@as(?u64, 3), known.find(&file));
 }

@@ -14,6 +14,8 @@ pub const structs = .{
     .{ "Open", abi.Open },
     .{ "Syscall", abi.Syscall },
     .{ "Inherited", abi.Inherited },
+    .{ "Overwrite", abi.Overwrite },
+    .{ "WritersLeft", abi.WritersLeft },
     .{ "Gap", abi.Gap },
     .{ "CommandEnd", abi.CommandEnd },
     .{ "Written", abi.Written },

@@ -37,7 +37,8 @@ pub fn leavesTraces(call: *const Call) bool {
 
 pub fn before(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     if (row.open.how != syscalls.Argument.none) try readHow(tracer, thread, row);
-    if (isForWriting(flagsOf(&thread.call, row))) try beforeWriting(tracer, thread, row.open.path, directoryOf(row));
+    const flags = flagsOf(&thread.call, row);
+    if (isForWriting(flags)) try beforeWriting(tracer, thread, .{ .path = row.open.path, .directory = directoryOf(row), .truncates = flags & o_trunc != 0 });
 }
 
 fn readHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
@@ -50,24 +51,75 @@ fn readHow(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     call.how_mode = how[1];
 }
 
+/// Positions of arguments.
+const Target = struct { path: u8, directory: u8 = syscalls.Argument.none, truncates: bool };
+
 /// The content that a reader was given must be digested before somebody changes it: "as it was at the open".
 /// The call waits at this stop; nobody else does.
-pub fn beforeWriting(tracer: *Tracer, thread: *Thread, path: u8, directory: u8) sys.Error!void {
-    if (path == syscalls.Argument.none) return;
+pub fn beforeWriting(tracer: *Tracer, thread: *Thread, target: Target) sys.Error!void {
+    if (target.path == syscalls.Argument.none) return;
     const call = &thread.call;
     var text: [paths.max]u8 = undefined;
-    const given = tracer.memory.string(thread.tid, call.arguments[path], &text) catch |e| {
+    const given = tracer.memory.string(thread.tid, call.arguments[target.path], &text) catch |e| {
         return if (e == error.TraceeGone) e else {};
     };
     if (given.bytes.len == 0) return;
-    const descriptor = paths.openInPlace(calls.placeOf(tracer, thread, directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
+    const descriptor = paths.openInPlace(calls.placeOf(tracer, thread, target.directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
     defer sys.close(descriptor);
     if (tracer.privileged) call.aims_at_us = own_files.isPrivateDescriptor(tracer, thread, descriptor, "", true);
     const file = tracer.descriptors.identify(descriptor) catch return;
     if (!descriptors_mod.isRegular(file.mode)) return;
+    call.target = .{ .device = file.device, .inode = file.inode };
     call.size_before = file.size;
+    // An Open record tells the size before, so that of an empty file all is known.
+    if (target.truncates and (file.size > 0 or call.at_exit != .open)) recordOverwrite(tracer, thread, descriptor, &file);
+    waitForReading(tracer, thread, &file);
+}
+
+fn waitForReading(tracer: *Tracer, thread: *Thread, file: *const abi.FileIdentity) void {
     if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
     tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
+}
+
+/// As above. Without a path it is the descriptor's file.
+pub fn beforeTimes(tracer: *Tracer, thread: *Thread, argument: syscalls.Argument) sys.Error!void {
+    const call = &thread.call;
+    if (call.arguments[argument.index] != 0) {
+        return beforeWriting(tracer, thread, .{ .path = argument.index, .directory = argument.at, .truncates = false });
+    }
+    if (argument.at == syscalls.Argument.none) return;
+    const number: i32 = @bitCast(@as(u32, @truncate(call.arguments[argument.at])));
+    const taken = tracer.descriptors.take(tracer.owner(thread), number) catch |e| return if (e == error.TraceeGone) e else {};
+    defer taken.close();
+    const file = tracer.descriptors.identify(taken.descriptor) catch return;
+    waitForReading(tracer, thread, &file);
+}
+
+/// Whether some open for writing of this file has begun and not been recorded: the kernel counts it already.
+pub fn isUnderWay(tracer: *Tracer, device: u64, inode: u64) bool {
+    for (tracer.tracees.all()) |*thread| {
+        const target = thread.call.target orelse continue;
+        if (thread.state == .running and thread.call.at_exit == .open and target.inode == inode and target.device == device) return true;
+    }
+    return false;
+}
+
+/// What a living writer has made of it so far is gone in a moment.
+fn recordOverwrite(tracer: *Tracer, thread: *Thread, descriptor: i32, file: *const abi.FileIdentity) void {
+    const process = tracer.owner(thread).process;
+    if (!tracer.descriptors.hasLivingWriter(file, process)) return;
+    var link_buffer: [paths.max]u8 = undefined;
+    const link: descriptors_mod.Link = tracer.descriptors.linkOf(descriptor, file, &link_buffer) catch .{ .path = "" };
+    const held = tracer.descriptors.hold(descriptor, file, .{ .for_writing = false, .process = process });
+    _ = tracer.records.emit(.overwrite, tracer.who(thread), 0, .{
+        .header = undefined,
+        .file = file.*,
+        .content = held.content,
+        .held = held.descriptor,
+        .not_held = @backingInt(held.not_held),
+        .held_errno = held.errno,
+        .path_length = @intCast(link.path.len),
+    }, &.{link.path});
 }
 
 pub fn directoryOf(row: *const Row) u8 {
@@ -125,6 +177,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
         .{ .not_held = .path_only }
     else
         tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags), .process = owner.process });
+    if (held.has_writers) flags |= records.bit(.has_writers);
     fixed.held = held.descriptor;
     fixed.not_held = @backingInt(held.not_held);
     fixed.held_errno = held.errno;

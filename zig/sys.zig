@@ -257,7 +257,15 @@ pub fn pidfdGetfd(pidfd: i32, descriptor: i32) Opened {
 }
 
 pub fn statx(directory: i32, path: [*:0]const u8, flags: u32, result: *linux.Statx) linux.E {
-    return linux.errno(linux.statx(directory, path, flags, linux.STATX.BASIC_STATS, result));
+    var wanted = linux.STATX.BASIC_STATS;
+    wanted.BTIME = true;
+    return linux.errno(linux.statx(directory, path, flags, wanted, result));
+}
+
+/// As stat(2) has it in st_dev, so that the front end can compare.
+pub fn deviceNumber(major: u32, minor: u32) u64 {
+    return @as(u64, minor & 0xff) | @as(u64, major & 0xfff) << 8 |
+        @as(u64, minor & 0xffff_ff00) << 12 | @as(u64, major & 0xffff_f000) << 32;
 }
 
 /// struct statfs of the 64-bit kernels; only the type is of interest.

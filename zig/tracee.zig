@@ -105,10 +105,13 @@ pub const Call = struct {
     socket: u64 = 0,
     /// The process outside of the build that it reaches for; 0: none.
     outside: i32 = 0,
-    /// Of the file that is to be opened for writing.
+    /// The file that is to be opened for writing, if it is there.
+    target: ?Target = null,
     size_before: u64 = abi.size_unknown,
     /// With full detail: the regular file that is written to.
     writes: ?struct { device: u64, inode: u64 } = null,
+
+    pub const Target = struct { device: u64, inode: u64 };
 
     /// `closing`: the call is our own, see inject.zig; its buffer has the thread's registers.
     pub const AtExit = enum { nothing, open, record, guard, write, closing };

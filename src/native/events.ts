@@ -15,6 +15,8 @@ export interface FileIdentity {
   readonly blocks: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  /** 0: not known. Tells a file from an earlier one with the same inode. */
+  readonly birthNs: bigint;
   readonly mode: number;
   readonly links: number;
   /** statfs f_type. */
@@ -29,6 +31,8 @@ export interface HeaderFlags {
   readonly unresolved: boolean;
   readonly denied: boolean;
   readonly deleted: boolean;
+  /** Of a reader's: somebody had the file open for writing at that moment. */
+  readonly hasWriters: boolean;
 }
 
 /** In every event. */
@@ -127,6 +131,25 @@ export interface InheritedEvent extends EventHeader {
   socket?: { domain: number; type: number; peer: Uint8Array };
 }
 
+/** Its content is about to be cut by `process`, while another one that has written it is alive. */
+export interface OverwriteEvent extends EventHeader {
+  kind: "overwrite";
+  file: FileIdentity;
+  held: number;
+  notHeld: abi.NotHeld;
+  heldErrno: number;
+  content: number;
+  path: string;
+}
+
+/** Before a process's exit: what it opened for writing, as `held`, still has writers. */
+export interface WritersLeftEvent extends EventHeader {
+  kind: "writers_left";
+  held: number;
+  /** The kernel does not say. */
+  unknown: boolean;
+}
+
 export type SyscallItem =
   | { kind: "path"; argument: number; path: string }
   /** `cut`: there was more. */
@@ -190,6 +213,8 @@ export type Event =
   | ExitEvent
   | OpenEvent
   | InheritedEvent
+  | OverwriteEvent
+  | WritersLeftEvent
   | SyscallEvent
   | GapEvent
   | CommandEndEvent
@@ -285,6 +310,16 @@ export class Decoder {
         return this.#syscall(at, end, header);
       case "inherited":
         return this.#inherited(at, end, header);
+      case "overwrite":
+        return this.#overwrite(at, end, header);
+      case "writers_left":
+        this.#parts(at, end, abi.WritersLeft).end();
+        return {
+          kind,
+          ...header,
+          held: view.getInt32(at + abi.WritersLeft.held, true),
+          unknown: view.getUint32(at + abi.WritersLeft.unknown, true) !== 0,
+        };
       case "gap":
         return this.#gap(at, end, header);
       case "written":
@@ -438,6 +473,23 @@ export class Decoder {
     return event;
   }
 
+  #overwrite(at: number, end: number, header: EventHeader): OverwriteEvent {
+    const view = this.#view;
+    const parts = this.#parts(at, end, abi.Overwrite);
+    const event: OverwriteEvent = {
+      kind: "overwrite",
+      ...header,
+      file: this.#recurring.file(at + abi.Overwrite.file),
+      held: view.getInt32(at + abi.Overwrite.held, true),
+      notHeld: named(abi.notHeldNames, view.getUint32(at + abi.Overwrite.notHeld, true), "not_held"),
+      heldErrno: view.getUint32(at + abi.Overwrite.heldErrno, true),
+      content: this.#number64(at + abi.Overwrite.content),
+      path: parts.text(abi.Overwrite.pathLength),
+    };
+    parts.end();
+    return event;
+  }
+
   #gap(at: number, end: number, header: EventHeader): GapEvent {
     const view = this.#view;
     const parts = this.#parts(at, end, abi.Gap);
@@ -548,6 +600,7 @@ export class Decoder {
         unresolved: has("unresolved"),
         denied: has("denied"),
         deleted: has("deleted"),
+        hasWriters: has("has_writers"),
       };
       this.#flagSets[bits] = flags;
     }

@@ -84,6 +84,7 @@ export class Recurring {
       blocks: view.getBigUint64(at + abi.FileIdentity.blocks, true),
       mtimeNs: view.getBigInt64(at + abi.FileIdentity.mtimeNs, true),
       ctimeNs: view.getBigInt64(at + abi.FileIdentity.ctimeNs, true),
+      birthNs: view.getBigInt64(at + abi.FileIdentity.birthNs, true),
       mode: view.getUint32(at + abi.FileIdentity.mode, true),
       links: view.getUint32(at + abi.FileIdentity.links, true),
       fileSystem: view.getUint32(at + abi.FileIdentity.fileSystem, true),

@@ -6,7 +6,7 @@ import type { FileIdentity } from "../native/events.ts";
 import { errnoName } from "../native/names.ts";
 import type { DigestResult, HashName } from "./digest-file.ts";
 import type { Digester } from "./digester.ts";
-import { fileKey, isPseudo, isRegular, isRemote, isTooLarge, reasonOfMode } from "./file-types.ts";
+import { isPseudo, isRegular, isRemote, isTooLarge, lifeKey, reasonOfMode } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import type { DigestSet, UnhashedReason } from "./observation.ts";
 
@@ -30,16 +30,20 @@ export interface FileRecord {
   /** Why it is `unreadable`; ETIMEDOUT: its server has not answered. */
   heldErrno: number;
   content: number;
+  /** Of opens. */
+  header?: { hasWriters: boolean };
 }
 
 interface Inode {
   /** Counts what may have changed the content without a trace in size and mtime: opens for writing, times set. */
   generation: number;
-  /** Somebody has had a shared writable map: stores leave no trace in ctime. */
-  mapped: boolean;
+  /** When somebody first had a shared map, which can be written: stores leave no trace in ctime. Undefined: nobody. */
+  mappedNs: bigint | undefined;
   cached: { file: FileIdentity; generation: number; content: Content } | undefined;
   /** Digests of a file whose ctime had moved since its open: right, unless an event is still to come that says otherwise. */
   doubtful: { content: Content; ctimeNs: bigint; process: number; path: string }[] | undefined;
+  /** Digests of a file that had writers at its open, until we know that none of them had mapped it by the digest's end. */
+  shared: { content: Content; endNs: bigint; process: number; path: string }[] | undefined;
 }
 
 /** Before Linux 6.13 ctime moves once a tick (at most 10 ms): a write in the tick of the last one does not show in it. */
@@ -130,7 +134,7 @@ export class Contents {
    * not what they were taken for.
    */
   touched(file: FileIdentity, when: "before" | "after"): void {
-    const inode = this.#inode(fileKey(file));
+    const inode = this.#inode(lifeKey(file));
     inode.generation++;
     for (const { content, ctimeNs, process, path } of inode.doubtful ?? []) {
       if (when === "before" ? ctimeNs > file.ctimeNs : ctimeNs >= file.ctimeNs) this.spoil(content, process, path);
@@ -140,7 +144,7 @@ export class Contents {
 
   /** The same, of what is not to be remembered. */
   touchedIfKnown(file: FileIdentity, when: "before" | "after"): void {
-    if (this.#inodes.has(fileKey(file))) this.touched(file, when);
+    if (this.#inodes.has(lifeKey(file))) this.touched(file, when);
   }
 
   /** The digest is of something else. */
@@ -150,12 +154,48 @@ export class Contents {
     this.#reportGap("changed-while-read", process, path);
   }
 
-  mapped(file: { device: bigint; inode: bigint }): void {
-    this.#inode(fileKey(file)).mapped = true;
+  /** From `timeNs` on stores can change it. Digests that were done by then are right. */
+  mapped(file: { device: bigint; inode: bigint; birthNs: bigint }, timeNs: bigint): void {
+    const inode = this.#inode(lifeKey(file));
+    inode.mappedNs ??= timeNs;
+    for (const { content, endNs, process, path } of inode.shared ?? []) if (endNs >= timeNs) this.spoil(content, process, path);
+    inode.shared = undefined;
   }
 
-  isMapped(file: { device: bigint; inode: bigint }): boolean {
-    return this.#inodes.get(fileKey(file))?.mapped === true;
+  /** Its inode can come back as another file. */
+  gone(file: { device: bigint; inode: bigint; birthNs: bigint }): void {
+    this.#inodes.delete(lifeKey(file));
+  }
+
+  isMapped(file: { device: bigint; inode: bigint; birthNs: bigint }): boolean {
+    return this.#inodes.get(lifeKey(file))?.mappedNs !== undefined;
+  }
+
+  /**
+   * The content that is about to be cut, to be digested before that. If it does not hold still it is `overwritten`, as if nobody had
+   * looked: whose writer is at work while another one cuts it has left nothing.
+   */
+  beforeOverwrite(record: FileRecord, path: string): Content | undefined {
+    if (record.notHeld === "known_content") return this.#referred(record, path);
+    const { file, held } = record;
+    if (held < 0) return undefined;
+    if (file.size === 0n) {
+      this.closeDescriptor(held);
+      return this.empty;
+    }
+    const content = pendingContent(file.size);
+    this.#register(record, content);
+    const expected = { size: file.size, mtimeNs: file.mtimeNs };
+    const remote = isRemote(file);
+    this.digester.digest({ descriptor: held, expected }, { bytes: Number(file.size), remote }, result => {
+      this.closeDescriptor(held);
+      if (result.kind === "digest") this.settle(content, result, record.process, path);
+      else {
+        content.reason = "overwritten";
+        this.#reportGap("overwritten-unread", record.process, path);
+      }
+    });
+    return content;
   }
 
   /** Why the record's file can have no digest; undefined if it can. Reports what is a gap. */
@@ -199,7 +239,7 @@ export class Contents {
 
   #referred(record: FileRecord, path: string): Content {
     const program = this.#programs.get(record.content);
-    if (program && program.key === fileKey(record.file)) return program.content;
+    if (program && program.key === lifeKey(record.file)) return program.content;
     const content = this.#bySequence.get(record.content);
     if (content) return content;
     this.#reportGap("unreadable-file", record.process, path); // the tracer refers to what it never handed over
@@ -207,7 +247,7 @@ export class Contents {
   }
 
   #register(record: FileRecord, content: Content): void {
-    if (this.#bySequence.has(record.sequence)) this.#programs.set(record.sequence, { key: fileKey(record.file), content });
+    if (this.#bySequence.has(record.sequence)) this.#programs.set(record.sequence, { key: lifeKey(record.file), content });
     else this.#bySequence.set(record.sequence, content);
   }
 
@@ -223,12 +263,13 @@ export class Contents {
       this.#reportGap("unreadable-file", record.process, path);
       return this.unknown("unreadable");
     }
-    const inode = this.#inode(fileKey(file));
+    const inode = this.#inode(lifeKey(file));
     const { cached } = inode;
     if (
       cached &&
       cached.generation === inode.generation &&
-      !inode.mapped &&
+      inode.mappedNs === undefined &&
+      record.header?.hasWriters !== true &&
       isSameFileState(cached.file, file) &&
       isKnown(cached.content)
     ) {
@@ -236,7 +277,8 @@ export class Contents {
       return cached.content;
     }
     const content = pendingContent(file.size);
-    if (!remote && !inode.mapped && record.timeNs - file.ctimeNs > settledAfterNs) {
+    const hasWriters = record.header?.hasWriters === true;
+    if (!remote && !hasWriters && inode.mappedNs === undefined && record.timeNs - file.ctimeNs > settledAfterNs) {
       inode.cached = { file, generation: inode.generation, content };
     }
     if (remote) this.#reportGap("remote-file-system", record.process, path);
@@ -254,7 +296,14 @@ export class Contents {
       // so it counts only where this build has opened the file for writing or set its times meanwhile.
       const hasMoved = result.kind === "digest" && result.state.ctimeNs !== file.ctimeNs;
       const rewritten = hasMoved && inode.generation !== generation;
-      this.settle(content, rewritten ? { id: result.id, kind: "changed" } : result, record.process, path);
+      // What a map's owner has stored meanwhile shows nowhere.
+      const hasWriters = record.header?.hasWriters === true && result.kind === "digest";
+      const stored = hasWriters && inode.mappedNs !== undefined;
+      this.settle(content, rewritten || stored ? { id: result.id, kind: "changed" } : result, record.process, path);
+      if (hasWriters && !stored) {
+        inode.shared ??= [];
+        inode.shared.push({ content, endNs: result.endNs, process: record.process, path });
+      }
       if (!hasMoved || rewritten) return;
       inode.doubtful ??= [];
       inode.doubtful.push({ content, ctimeNs: result.state.ctimeNs, process: record.process, path });
@@ -289,7 +338,7 @@ export class Contents {
   #inode(key: string): Inode {
     let inode = this.#inodes.get(key);
     if (!inode) {
-      inode = { generation: 0, mapped: false, cached: undefined, doubtful: undefined };
+      inode = { generation: 0, mappedNs: undefined, cached: undefined, doubtful: undefined, shared: undefined };
       this.#inodes.set(key, inode);
     }
     return inode;

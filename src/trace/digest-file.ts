@@ -30,7 +30,7 @@ export interface DigestJob {
 }
 
 export type DigestResult =
-  | { id: number; kind: "digest"; values: string[]; state: FileState; beganNs: bigint }
+  | { id: number; kind: "digest"; values: string[]; state: FileState; beganNs: bigint; endNs: bigint }
   | { id: number; kind: "unchanged" }
   | { id: number; kind: "changed" }
   /** The path is gone, or another file has it now. */
@@ -92,7 +92,10 @@ function digestDescriptor(
     const values = readAll(descriptor, before.size, hashes);
     const after = stateOf(descriptor);
     if (values && sameState(before, after)) {
-      return { id, kind: "digest", values, state: { size: after.size, mtimeNs: after.mtimeNs, ctimeNs: after.ctimeNs }, beganNs };
+      const { size, mtimeNs, ctimeNs } = after;
+      // Milliseconds: rounded up, so that it did end before.
+      const endNs = BigInt(Date.now() + 1) * 1_000_000n;
+      return { id, kind: "digest", values, state: { size, mtimeNs, ctimeNs }, beganNs, endNs };
     }
     before = after;
   }

@@ -140,7 +140,11 @@ export function isTooLarge({ size, blocks }: { size: bigint; blocks: bigint }): 
   return data > dataMax || size - data > holesMax;
 }
 
-/** One text per inode. Inodes come back after a deletion: identity in time needs ctime too. */
+/** One text per file: an inode's number comes back when its file is gone, but not with the same birth. */
+export const lifeKey = (file: { device: bigint; inode: bigint; birthNs: bigint }): string =>
+  `${file.device}:${file.inode}:${file.birthNs}`;
+
+/** One text per inode. Inodes come back after a deletion: see `lifeKey`. */
 export const fileKey = (file: { device: bigint; inode: bigint }): string => `${file.device}:${file.inode}`;
 
 /** `path` as a process with this root directory sees it. A path outside of it (opened before chroot) stays as it is. */

@@ -7,8 +7,10 @@ import type {
   FileIdentity,
   InheritedEvent,
   OpenEvent,
+  OverwriteEvent,
   ProcessEvent,
   SyscallEvent,
+  WritersLeftEvent,
   WrittenEvent,
 } from "../native/events.ts";
 import { type Content, type Contents, isKnown } from "./contents.ts";
@@ -116,6 +118,15 @@ export class Files {
     this.#openedAs(this.#process(event.process), event, event.path);
   }
 
+  onWritersLeft({ held, unknown }: WritersLeftEvent): void {
+    this.#written.writersLeft(held, unknown ? "unknown" : "somebody");
+  }
+
+  onOverwrite(event: OverwriteEvent): void {
+    const content = this.#contents.beforeOverwrite(event, event.path);
+    if (content) this.#written.openedForReading(event.file, content);
+  }
+
   onSyscall(event: SyscallEvent): void {
     if (event.name === "mmap" || event.name === "mmap2") {
       this.#mapped(event);
@@ -190,7 +201,7 @@ export class Files {
     const { digester } = this.#contents;
     this.#written.endAll();
     await digester.idle();
-    this.#written.recheckInherited();
+    this.#written.checkEnds();
     await digester.idle();
     this.#contents.release();
   }
@@ -298,7 +309,7 @@ export class Files {
     if ((protection & PROT_WRITE) === 0n || (flags & mapTypes) === MAP_PRIVATE) return;
     for (const item of event.items) {
       if (item.kind !== "descriptor") continue;
-      this.#contents.mapped(item.file);
+      this.#contents.mapped(item.file, event.timeNs);
       this.#mappedFiles.add(fileKey(item.file));
     }
   }

@@ -148,6 +148,12 @@ export class Trace {
         this.#network.onInherited(event);
         this.#outsideOpens.onInherited(event);
         return;
+      case "writers_left":
+        this.#files.onWritersLeft(event);
+        return;
+      case "overwrite":
+        this.#files.onOverwrite(event);
+        return;
       case "gap":
         if (event.gap === "survivor_killed") this.#survivors++;
         this.#gaps.onGap(event);

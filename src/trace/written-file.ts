@@ -2,7 +2,7 @@
 import type { FileIdentity } from "../native/events.ts";
 import type { Content } from "./contents.ts";
 import type { FileState } from "./digest-file.ts";
-import { fileKey, isRemote } from "./file-types.ts";
+import { fileKey, isRemote, lifeKey } from "./file-types.ts";
 
 /** One process and one file that it has opened for writing, or truncated. */
 export interface Writer {
@@ -22,9 +22,13 @@ export interface Writer {
 }
 
 export interface WrittenFile {
+  /** Of the inode, which can have been another file's. */
   readonly key: string;
+  /** Of this file. */
+  readonly life: string;
   readonly device: bigint;
   readonly inode: bigint;
+  readonly birthNs: bigint;
   readonly remote: boolean;
   /** As it was after it was opened for writing for the first time. */
   readonly before: { size: bigint; mtimeNs: bigint };
@@ -40,8 +44,26 @@ export interface WrittenFile {
   readonly underWay: Set<UnderWay>;
   /** What its ended writers have left, until the next one comes: our digest may have read what that one wrote. */
   readonly tentative: Set<Tentative>;
+  /** What the last of its writers that has ended left, until the next one comes. */
+  final: Final | undefined;
   /** The process that opened it for writing last. */
   lastWriter: number;
+  /** Those that ended while others had it open for writing: they leave what the last of those leaves. */
+  readonly joint: Set<Writer>;
+  /** Counts the ends of its writers. */
+  turn: number;
+}
+
+/** A content, and how sure we are that it is the file's for good. */
+export interface Final {
+  readonly content: Content;
+  readonly state: FileState;
+  readonly leaving: readonly [Writer, ...Writer[]];
+  /**
+   * Who may still have written after the digest. `nobody`: all that come later we see. `hidden`: somebody has a descriptor or map of an
+   * ended writer. `unknown`: the kernel does not say.
+   */
+  readonly writers: "nobody" | "hidden" | "unknown";
 }
 
 /** A descriptor of ours; closed when it is given up and nobody reads through it. */
@@ -71,7 +93,8 @@ export interface UnderWay {
 
 export interface Tentative {
   readonly byName: boolean;
-  readonly writer: Writer;
+  /** Those whose content it is. */
+  readonly leaving: readonly [Writer, ...Writer[]];
   readonly content: Content;
   readonly state: FileState;
   seen: Content | undefined;
@@ -103,11 +126,13 @@ export interface OpenForWriting {
 
 /** One file that the build writes, and all that is remembered of its writers. */
 export function newFile({ file, process }: OpenForWriting): WrittenFile {
-  const { device, inode, size, mtimeNs } = file;
+  const { device, inode, birthNs, size, mtimeNs } = file;
   return {
     key: fileKey(file),
+    life: lifeKey(file),
     device,
     inode,
+    birthNs,
     remote: isRemote(file),
     before: { size, mtimeNs },
     size,
@@ -117,7 +142,10 @@ export function newFile({ file, process }: OpenForWriting): WrittenFile {
     early: undefined,
     underWay: new Set(),
     tentative: new Set(),
+    final: undefined,
     lastWriter: process,
+    joint: new Set(),
+    turn: 0,
   };
 }
 
@@ -140,6 +168,19 @@ export function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
 export function keptOf(file: WrittenFile): Kept | undefined {
   for (const { kept } of file.live.values()) if (kept) return kept;
   return undefined;
+}
+
+export function setLeftState(writers: readonly Writer[], state: FileState | undefined): void {
+  for (const writer of writers) writer.leftState = state;
+}
+
+export function setLeft(writers: readonly Writer[], content: Content): void {
+  for (const writer of writers) writer.left = content;
+}
+
+/** The next writer found nothing: nothing is what was left. */
+export function wasEmpty({ truncated, sizeBefore, size }: Takeover): boolean {
+  return (truncated ? sizeBefore : size) === 0n;
 }
 
 /** Whether what we have read is what was there when the next writer came. */

@@ -9,30 +9,40 @@
 //                              │                        │
 //                              ├─ bound reached: early digest ─ writer's exit: by name, unchanged or digest again
 //                              ├─ last name removed: digest at once (we hold no disk space)
-//                              └─ truncated by another process: the last content that somebody opened, or unknown
+//                              └─ truncated by another process: the last content that somebody opened or that the tracer
+//                                 showed us before, or unknown
+//
+// A descriptor or map can outlive its opener, in a child or in whoever it was sent to. The kernel says whether there is one: then the
+// file is digested again at the end of the run, when nobody is left.
+import { lstatSync } from "node:fs";
 import type { FileIdentity } from "../native/events.ts";
 import { unescapeText } from "../text.ts";
-import { type Content, type Contents, isKnown, pendingContent, settledAfterNs } from "./contents.ts";
+import { type Content, type Contents, isKnown, isSameContent, pendingContent, settledAfterNs } from "./contents.ts";
 import type { DigestJob, DigestResult, FileState } from "./digest-file.ts";
-import { fileKey } from "./file-types.ts";
+import { fileKey, lifeKey } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import { Names } from "./names-of-files.ts";
 import {
   type Early,
+  type Final,
   isBefore,
   type Kept,
   keptOf,
   newFile,
   newWriter,
   type OpenForWriting,
+  setLeft,
+  setLeftState,
   type Takeover,
   type Tentative,
   type UnderWay,
   type Writer,
   type WrittenFile,
+  wasEmpty,
 } from "./written-file.ts";
 
-type Done = (result: DigestResult, seen: Content | undefined) => void;
+/** `seen`: what a process opened meanwhile, before `takeover`, the next open for writing. */
+type Done = (result: DigestResult, seen: Content | undefined, takeover: Takeover | undefined) => void;
 
 /** Of the 1,024 descriptors that may be handed over at a time, those for written files. Readers need the rest. */
 export const keptMax = 512;
@@ -59,9 +69,8 @@ export class WrittenFiles {
   readonly #kept = new Set<Writer>();
   /** By process: what is still to be digested at its exit. */
   readonly #live = new Map<number, Writer[]>();
-  /** Written files whose descriptor a living child of their writer may still use. */
-  readonly #inherited: { writer: Writer; state: FileState }[] = [];
-
+  /** By descriptor: what the tracer says of the process that is about to end. */
+  readonly #writersLeft = new Map<number, "somebody" | "unknown">();
   constructor(options: WrittenFilesOptions) {
     this.#contents = options.contents;
     this.#reportGap = options.reportGap;
@@ -69,8 +78,8 @@ export class WrittenFiles {
     this.#keptMax = options.keptMax ?? keptMax;
   }
 
-  get(file: { device: bigint; inode: bigint }): WrittenFile | undefined {
-    return this.#files.get(fileKey(file));
+  get(file: { device: bigint; inode: bigint; birthNs: bigint }): WrittenFile | undefined {
+    return this.#files.get(lifeKey(file));
   }
 
   /** The last of each inode number, also one that has lost all names that we know: it can have had others before the build. */
@@ -94,12 +103,14 @@ export class WrittenFiles {
     this.#takeOver(file, open);
     file.snapshot = undefined;
     file.early = undefined;
+    file.final = undefined;
     file.lastWriter = open.process;
     this.names.seen(file, open.path, { nameless: open.nameless, only: open.file.links <= 1 });
     const writer = file.writers.get(open.process) ?? newWriter(open, file);
     file.writers.set(open.process, writer);
     writer.left = undefined;
     writer.leftState = undefined;
+    file.joint.delete(writer);
     this.#keep(writer, open.held);
     if (file.live.get(open.process) !== writer) {
       file.live.set(open.process, writer);
@@ -121,12 +132,18 @@ export class WrittenFiles {
     for (const digest of file.tentative) digest.seen ??= content;
   }
 
+  /** Of the process that ends next: the file of a descriptor that came with its open still has writers, or may have. */
+  writersLeft(held: number, writers: "somebody" | "unknown"): void {
+    this.#writersLeft.set(held, writers);
+  }
+
   /** The process is gone: what it wrote is final. */
   ended(process: number): void {
     const writers = this.#live.get(process);
     if (!writers) return;
     this.#live.delete(process);
-    for (const writer of writers) if (writer.left === undefined) this.#leave(writer);
+    for (const writer of writers) if (writer.left === undefined) this.#leave(writer, this.#writersAfter(writer));
+    this.#writersLeft.clear();
   }
 
   /**
@@ -134,46 +151,55 @@ export class WrittenFiles {
    * was then, where that is known.
    */
   removed(file: WrittenFile, last: FileIdentity | undefined): void {
-    if (this.#files.get(file.key) !== file) return;
+    if (this.#files.get(file.life) !== file) return;
     // The inode number may come back for another file at once, even under the same name.
-    this.#files.delete(file.key);
+    this.#files.delete(file.life);
     const end = last ?? { size: -1n, mtimeNs: 0n };
     const takeover: Takeover = { truncated: false, sizeBefore: undefined, size: end.size, mtimeNs: end.mtimeNs, ctimeNs: 0n };
+    if (last) this.#checkHidden(file, takeover);
     for (const digest of file.underWay) if (digest.byName) digest.takeover ??= takeover;
     this.#checkTentative(file, takeover, digest => digest.byName);
-    for (const writer of [...file.live.values()]) this.#leave(writer);
+    for (const writer of [...file.live.values()]) this.#leave(writer, file.live.size > 1 ? "others" : "unknown");
+    this.#contents.gone(file);
   }
 
-  /** Digests all that is still open. Call it when no process is left; then wait for `Digester.idle`, then `recheck`. */
+  /** Digests all that is still open. Call it when no process is left; then wait for `Digester.idle`, then `checkEnds`. */
   endAll(): void {
     for (const process of [...this.#live.keys()]) this.ended(process);
   }
 
-  /** A second look at what children of the writers may have written through inherited descriptors. */
-  recheckInherited(): void {
-    for (const { writer, state } of this.#inherited) {
-      const { file } = writer;
+  /** Whether the files still are what their writers left, now that nobody can write any more; else they are digested again. */
+  checkEnds(): void {
+    for (const file of this.#files.values()) {
+      const { final } = file;
       const path = this.names.of(file)[0];
-      // Somebody else has opened it since: what is there now is not this writer's any more.
-      if (path === undefined || file.lastWriter !== writer.process || this.#files.get(file.key) !== file) continue;
-      this.#byName(file, path, state, result => {
-        if (result.kind !== "digest") return;
-        const content = pendingContent(0n);
-        this.#contents.settle(content, result, writer.process, path);
-        writer.left = content;
-        writer.leftState = result.state;
+      if (!final || path === undefined) continue;
+      const { content, state, leaving, writers } = final;
+      const { process } = leaving[0];
+      const isCertain = writers === "nobody";
+      if (isCertain && isStill(file, path, state)) continue;
+      const unless = !isCertain && this.#contents.isMapped(file) ? undefined : state;
+      this.#byName(file, path, unless, result => {
+        if (result.kind === "unchanged") return;
+        const before = { ...content };
+        // Whoever removes a file unseen by us has no effect on what was left in it.
+        if (result.kind !== "gone") this.#contents.settle(content, result, process, path);
+        if (result.kind === "digest") setLeftState(leaving, result.state);
+        // Of whom we do not know we cannot say when.
+        if (writers === "hidden" ? result.kind === "gone" : !isSameContent(before, content)) {
+          this.#reportGap("unverified-content", process, path);
+        }
       });
     }
-    this.#inherited.length = 0;
   }
 
   #file(open: OpenForWriting): WrittenFile {
-    const key = fileKey(open.file);
+    const key = lifeKey(open.file);
     let file = this.#files.get(key);
     if (!file) {
       file = newFile(open);
       this.#files.set(key, file);
-      this.#latest.set(key, file);
+      this.#latest.set(file.key, file);
       this.#inodes.add(Number(file.inode));
     }
     file.size = open.file.size;
@@ -184,11 +210,13 @@ export class WrittenFiles {
     const { size, mtimeNs, ctimeNs } = open.file;
     const { truncated, sizeBefore } = open;
     const takeover: Takeover = { truncated, sizeBefore, size, mtimeNs, ctimeNs };
+    this.#checkHidden(file, takeover);
     for (const digest of file.underWay) digest.takeover ??= takeover;
     this.#checkTentative(file, takeover, () => true);
     if (!truncated) return; // several writers: each leaves what is there at its end
-    for (const writer of [...file.live.values()]) {
-      if (writer.process === open.process) continue;
+    const others = [...file.live.values(), ...file.joint].filter(writer => writer.process !== open.process);
+    file.joint.clear();
+    for (const writer of others) {
       file.live.delete(writer.process);
       this.#giveUp(writer);
       writer.left = this.#leftBefore(file, sizeBefore);
@@ -198,13 +226,26 @@ export class WrittenFiles {
     }
   }
 
+  /** What somebody wrote through a descriptor of an ended writer, before the next one came, is in nobody's digest. */
+  #checkHidden(file: WrittenFile, found: Takeover): void {
+    const { final } = file;
+    if (final?.writers !== "hidden") return;
+    const { state, leaving } = final;
+    const { size, mtimeNs } = found.truncated ? { size: found.sizeBefore ?? state.size, mtimeNs: state.mtimeNs } : found;
+    const isAsLeft = size === state.size && mtimeNs === state.mtimeNs && !this.#contents.isMapped(file);
+    // If we have read what the next one wrote that shows elsewhere.
+    const isLater = found.ctimeNs > 0n && state.ctimeNs > found.ctimeNs;
+    if (!isAsLeft && !isLater) this.#reportGap("unverified-content", leaving[0].process, this.names.last(file));
+  }
+
   /** Digests can be faster than events: what has happened to the file was there before we knew. */
   #checkTentative(file: WrittenFile, takeover: Takeover, applies: (digest: Tentative) => boolean): void {
     for (const digest of file.tentative) {
-      const { writer, content, state, seen } = digest;
+      const { leaving, content, state, seen } = digest;
       if (!applies(digest) || isBefore(state, takeover)) continue;
-      if (seen && isKnown(seen)) writer.left = seen;
-      else this.#contents.spoil(content, writer.process, writer.path);
+      if (seen && isKnown(seen)) setLeft(leaving, seen);
+      else if (wasEmpty(takeover)) setLeft(leaving, this.#contents.empty);
+      else this.#contents.spoil(content, leaving[0].process, leaving[0].path);
     }
     file.tentative.clear();
   }
@@ -259,21 +300,36 @@ export class WrittenFiles {
   }
 
   /** Decides what `writer` has left behind: as the file is now. */
-  #leave(writer: Writer): void {
+  #leave(writer: Writer, writers: Final["writers"] | "others"): void {
     const { file } = writer;
     file.live.delete(writer.process);
-    const content = pendingContent(file.size);
-    writer.left = content;
-    const heirs = this.#hasHeirs(writer.process, writer.sequence);
+    if (writers === "others") {
+      // They change it while we read: it has left what they leave.
+      file.joint.add(writer);
+      writer.left = pendingContent(file.size);
+      this.#giveUp(writer);
+      return;
+    }
     const kept = writer.kept ?? keptOf(file);
-    const settle: Done = (result, seen) => {
+    const leaving: [Writer, ...Writer[]] = [writer];
+    if (file.live.size === 0) {
+      leaving.push(...file.joint);
+      file.joint.clear();
+    }
+    const content = pendingContent(file.size);
+    setLeft(leaving, content);
+    file.final = undefined;
+    const turn = ++file.turn;
+    const settle: Done = (result, seen, takeover) => {
       if (result.kind === "digest") {
-        file.tentative.add({ byName: !kept, writer, content, state: result.state, seen });
-        writer.leftState = result.state;
-        if (heirs) this.#inherited.push({ writer, state: result.state });
+        const { state } = result;
+        file.tentative.add({ byName: !kept, leaving, content, state, seen });
+        setLeftState(leaving, state);
+        if (file.turn === turn && !takeover) file.final = { content, state, leaving, writers };
       }
       // Spoiled by the next writer before we had read it: what a process has opened in between is this content too.
-      if (result.kind === "changed" && seen && isKnown(seen)) writer.left = seen;
+      if (result.kind === "changed" && seen && isKnown(seen)) setLeft(leaving, seen);
+      else if (result.kind === "changed" && takeover && wasEmpty(takeover)) setLeft(leaving, this.#contents.empty);
       else this.#contents.settle(content, result, writer.process, writer.path);
     };
     if (kept) {
@@ -281,43 +337,51 @@ export class WrittenFiles {
       this.#giveUp(writer);
       return;
     }
-    if (this.#files.get(file.key) === file) this.#leaveByName(writer, settle);
-    else this.#leaveEarly(writer, settle);
+    if (this.#files.get(file.life) === file) this.#leaveByName(leaving, settle);
+    else this.#leaveEarly(leaving, settle);
+  }
+
+  /** Who may still write when a writer has ended. */
+  #writersAfter(writer: Writer): Final["writers"] | "others" {
+    const writers = writer.kept ? (this.#writersLeft.get(writer.kept.descriptor) ?? "nobody") : "unknown";
+    if (writers === "nobody") return "nobody";
+    if (writer.file.live.size > 1) return "others";
+    return writers === "somebody" || this.#hasHeirs(writer.process, writer.sequence) ? "hidden" : "unknown";
   }
 
   /** Its descriptor was given up, and it has no name any more. */
-  #leaveEarly(writer: Writer, settle: Done): void {
-    const { early } = writer.file;
+  #leaveEarly(leaving: readonly [Writer, ...Writer[]], settle: Done): void {
+    const { early } = leaving[0].file;
     if (!early) {
-      settle({ id: 0, kind: "gone" }, undefined);
+      settle({ id: 0, kind: "gone" }, undefined, undefined);
       return;
     }
     early.final = true;
-    writer.left = early.content;
-    writer.leftState = early.state;
+    setLeft(leaving, early.content);
+    setLeftState(leaving, early.state);
   }
 
-  #leaveByName(writer: Writer, settle: Done): void {
-    const { file } = writer;
+  #leaveByName(leaving: readonly [Writer, ...Writer[]], settle: Done): void {
+    const { file, process } = leaving[0];
     const path = this.names.of(file)[0] ?? this.names.last(file);
     const known = this.#contents.isMapped(file) ? undefined : file.early?.state;
-    this.#byName(file, path, known, (result, seen) => {
+    this.#byName(file, path, known, (result, seen, takeover) => {
       const { early } = file; // it may have come meanwhile
       if (early && (result.kind === "unchanged" || result.kind === "gone")) {
-        this.#leaveEarly(writer, settle);
-        if (result.kind === "gone") this.#reportGap("unverified-content", writer.process, path);
+        this.#leaveEarly(leaving, settle);
+        if (result.kind === "gone") this.#reportGap("unverified-content", process, path);
       } else {
-        settle(result, seen);
+        settle(result, seen, takeover);
       }
     });
   }
 
   #through(kept: Kept, file: WrittenFile, done: Done): void {
     kept.uses++;
-    this.#digest(file, { descriptor: kept.descriptor }, (result, seen) => {
+    this.#digest(file, { descriptor: kept.descriptor }, (result, seen, takeover) => {
       kept.uses--;
       if (kept.givenUp && kept.uses === 0) this.#contents.closeDescriptor(kept.descriptor);
-      done(result, seen);
+      done(result, seen, takeover);
     });
   }
 
@@ -332,7 +396,18 @@ export class WrittenFiles {
     this.#contents.digester.digest(order, { bytes: Number(file.size), remote: file.remote }, result => {
       file.underWay.delete(digest);
       const spoiled = result.kind === "digest" && digest.takeover && !isBefore(result.state, digest.takeover);
-      done(spoiled ? { id: result.id, kind: "changed" } : result, digest.seen);
+      done(spoiled ? { id: result.id, kind: "changed" } : result, digest.seen, digest.takeover);
     });
+  }
+}
+
+/** `state` is what was digested. False: another time or size. What is not there any more has not changed. */
+function isStill(file: WrittenFile, path: string, state: FileState): boolean {
+  try {
+    const now = lstatSync(Buffer.from(unescapeText(path)), { bigint: true });
+    if (now.ino !== file.inode || now.dev !== file.device) return true;
+    return now.size === state.size && now.mtimeNs === state.mtimeNs;
+  } catch {
+    return true;
   }
 }

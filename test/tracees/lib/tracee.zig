@@ -350,3 +350,36 @@ pub fn readFile(path: [*:0]const u8) void {
     while (must(.read, .{ descriptor, &buffer, buffer.len }) > 0) {}
     close(descriptor);
 }
+
+/// cmsghdr with one descriptor: SOL_SOCKET, SCM_RIGHTS.
+const Control = extern struct { length: usize = 20, level: i32 = 1, kind: i32 = 1, descriptor: i32, padding: i32 = 0 };
+
+fn messageOf(vector: *std.posix.iovec, control: *Control) linux.msghdr {
+    return .{
+        .name = null,
+        .namelen = 0,
+        .iov = @ptrCast(vector),
+        .iovlen = 1,
+        .control = control,
+        .controllen = @sizeOf(Control),
+        .flags = 0,
+    };
+}
+
+/// Over a unix socket, with a byte that says nothing.
+pub fn sendDescriptor(socket: usize, descriptor: usize) void {
+    var byte = [1]u8{0};
+    var vector: std.posix.iovec = .{ .base = &byte, .len = 1 };
+    var control: Control = .{ .descriptor = @intCast(descriptor) };
+    _ = must(.sendmsg, .{ socket, &messageOf(&vector, &control), 0 });
+}
+
+pub fn receiveDescriptor(socket: usize) usize {
+    var byte: [1]u8 = undefined;
+    var vector: std.posix.iovec = .{ .base = &byte, .len = 1 };
+    var control: Control = .{ .descriptor = -1 };
+    var received = messageOf(&vector, &control);
+    _ = must(.recvmsg, .{ socket, &received, 0 });
+    if (control.descriptor < 0) fail("no descriptor came", 0);
+    return @intCast(control.descriptor);
+}
