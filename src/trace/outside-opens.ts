@@ -1,6 +1,6 @@
 // Opens by which a process of the build meets one outside of it: a FIFO whose other end nobody of the build has opened, or that somebody
 // else holds too; a pipe that belongs to somebody else; another process's memory.
-import { statSync } from "node:fs";
+import { constants, statSync } from "node:fs";
 import type { FileIdentity, InheritedEvent, OpenEvent } from "../native/events.ts";
 import { fileKey, isFifo, isPathOnly, isPipe, opensForWriting, readsToo } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
@@ -20,6 +20,8 @@ interface Fifo {
   /** By processes of the build. */
   isRead: boolean;
   isWritten: boolean;
+  /** Somebody else was or may have been at its other end: an open waited for one, or it is older than the build. */
+  hadOtherEnd: boolean;
   outsiders: Map<number, FoundPeer>;
 }
 
@@ -30,6 +32,8 @@ export class OutsideOpens {
   readonly #options: OutsideOpensOptions;
   readonly #procDevice = statSync("/proc", { bigint: true }).dev;
   readonly #fifos = new Map<string, Fifo>();
+  /** Birth times go by the clock's last tick. */
+  readonly #startNs = BigInt(Date.now()) * 1_000_000n - 20_000_000n;
 
   constructor(options: OutsideOpensOptions) {
     this.#options = options;
@@ -60,7 +64,7 @@ export class OutsideOpens {
       if (fifo.outsiders.size > 0) {
         for (const found of fifo.outsiders.values())
           this.#options.reportGap("delegated", fifo.process, `${place}${peerText(found)}`);
-      } else if (!fifo.isRead || !fifo.isWritten) {
+      } else if (fifo.hadOtherEnd && !(fifo.isRead && fifo.isWritten)) {
         this.#options.reportGap("delegated", fifo.process, place);
       }
     }
@@ -74,10 +78,12 @@ export class OutsideOpens {
         this.#options.reportGap("limit", process, "FIFOs");
         return;
       }
-      fifo = { path, process, isRead: false, isWritten: false, outsiders: new Map() };
+      const hadOtherEnd = file.birthNs < this.#startNs;
+      fifo = { path, process, isRead: false, isWritten: false, hadOtherEnd, outsiders: new Map() };
       this.#fifos.set(key, fifo);
     }
     const isWriting = opensForWriting(Number(flags));
+    fifo.hadOtherEnd ||= (Number(flags) & constants.O_NONBLOCK) === 0;
     fifo.isWritten ||= isWriting;
     fifo.isRead ||= !isWriting || readsToo(Number(flags));
     this.#look(fifo);
