@@ -168,12 +168,16 @@ export class WrittenFiles {
     for (const process of [...this.#live.keys()]) this.ended(process);
   }
 
-  /** Whether the files still are what their writers left, now that nobody can write any more; else they are digested again. */
+  /**
+   * Whether the files still are what their writers left, now that nobody can write any more; else they have left what is there now. Those
+   * whose last writer left nobody behind keep what it left: what is there now somebody outside of the build has written, which is a gap.
+   */
   checkEnds(): void {
     for (const file of this.#files.values()) {
       const { final } = file;
       const path = this.names.of(file)[0];
-      if (!final || path === undefined) continue;
+      // Not the latest: a process has written it whose open we could not follow, which is told elsewhere.
+      if (!final || path === undefined || this.#latest.get(file.key) !== file) continue;
       const { content, state, leaving, writers } = final;
       const { process } = leaving[0];
       const isCertain = writers === "nobody";
@@ -182,6 +186,12 @@ export class WrittenFiles {
       this.#byName(file, path, unless, result => {
         if (result.kind === "unchanged") return;
         const before = { ...content };
+        if (isCertain) {
+          const now = pendingContent(file.size);
+          if (result.kind !== "gone") this.#contents.settle(now, result, process, path);
+          if (result.kind !== "gone" && !isSameContent(now, content)) this.#reportGap("unverified-content", process, path);
+          return;
+        }
         // Whoever removes a file unseen by us has no effect on what was left in it.
         if (result.kind !== "gone") this.#contents.settle(content, result, process, path);
         if (result.kind === "digest") setLeftState(leaving, result.state);
