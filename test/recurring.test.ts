@@ -42,9 +42,9 @@ describe("texts", () => {
 });
 
 describe("files", () => {
-  const { device, inode, size, blocks, mtimeNs, ctimeNs, mode, links, fileSystem, uid } = abi.FileIdentity;
+  const { device, inode, size, blocks, mtimeNs, ctimeNs, birthNs, mode, links, fileSystem, uid } = abi.FileIdentity;
   function describeAt(at: number): void {
-    [device, inode, size, blocks, mtimeNs, ctimeNs].forEach((offset, i) => {
+    [device, inode, size, blocks, mtimeNs, ctimeNs, birthNs].forEach((offset, i) => {
       view.setBigUint64(at + offset, BigInt(i + 1) << 33n, true);
     });
     [mode, links, fileSystem, uid].forEach((offset, i) => {

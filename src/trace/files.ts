@@ -23,6 +23,7 @@ import { Inputs } from "./inputs.ts";
 import { MadeNames } from "./made-names.ts";
 import type { OutputFile, TraceFiles, WrittenInode } from "./observation.ts";
 import { Reads, ReadsTable } from "./reads.ts";
+import { UnwrittenLinks } from "./unwritten-links.ts";
 import type { OpenForWriting } from "./written-file.ts";
 import { WrittenFiles } from "./written-files.ts";
 
@@ -60,6 +61,7 @@ export class Files {
   readonly #paths = new Map<string, Label>();
   readonly #changes: NameChanges;
   readonly #made = new MadeNames(() => this.#reportGap("limit", 0, "names made by links and renames"));
+  readonly #links = new UnwrittenLinks(() => this.#reportGap("limit", 0, "files with hard links"));
   /** Written files that we cannot read. */
   readonly #unreadOutputs = new Map<string, WrittenInode>();
   /** Files whose times were set: they say nothing about when they were written. */
@@ -280,6 +282,7 @@ export class Files {
     const writers = process.writers.get(path);
     const isFirst = this.#written.get(open.file) === undefined;
     const writer = this.#written.opened(open);
+    for (const name of this.#links.take(open.file)) this.#written.names.link(writer.file, name);
     this.#inputs.openedForWriting(open, writer, { isFirst, reads });
     if (!writers) process.writers.set(path, [writer]);
     else if (writers.at(-1) !== writer) writers.push(writer);
@@ -324,21 +327,29 @@ export class Files {
     return {
       renamed: (oldPath, newPath, file) => {
         this.#made.renamed(oldPath, newPath, !file || isDirectory(file));
-        if (file && isDirectory(file)) names.moveBelow([[oldPath, newPath]]);
-        else dropped(names.rename(oldPath, newPath, at(file)));
+        if (file && isDirectory(file)) {
+          names.moveBelow([[oldPath, newPath]]);
+          this.#links.names.moveBelow([[oldPath, newPath]]);
+        } else {
+          dropped(names.rename(oldPath, newPath, at(file)));
+          this.#links.renamed(oldPath, newPath, file);
+        }
       },
       exchanged: (a, b) => {
         this.#made.exchanged(a, b);
         names.exchange(a, b);
+        this.#links.names.exchange(a, b);
       },
       linked: (path, file, oldPath) => {
         const linked = at(file) ?? names.at(oldPath);
         if (linked) names.link(linked, path);
+        else if (file && isRegular(file)) this.#links.linked(file, oldPath, path);
         this.#made.linked(oldPath, path);
       },
       made: path => this.#made.add(path),
       removed: (path, file) => {
         this.#made.removed(path);
+        this.#links.removed(path);
         const gone = names.unlink(path);
         // It still has links that we have not seen being made.
         if (!(file && file.links > 1)) dropped(gone, file);
