@@ -223,6 +223,43 @@ memory=os.open(f"/proc/{pid}/mem",os.O_RDONLY); os.kill(child,9); os.wait(); os.
     );
   });
 
+  describe.skipIf(!python)(`as ${user}: a client at a unix socket of the build`, () => {
+    const server =
+      'import socket; s=socket.socket(socket.AF_UNIX); s.bind("sock"); s.listen(); print("x",flush=True); c,_=s.accept(); c.recv(9)';
+    const client = `
+c=socket.socket(socket.AF_UNIX)
+while c.connect_ex("sock") != 0: time.sleep(0.01)
+c.send(b"work"); sys.stdin.read()`;
+
+    test(
+      "from outside",
+      async () => {
+        using scratch = new Scratch(user);
+        const other = outside(scratch, client);
+        const ran = await run(scratch, [python ?? "", "-c", server], { trace: true });
+        other.stdin.end();
+        expect(ran.status).toBe(0);
+        expect(detailOf(ran, "delegated")).toContain(`a client from outside (`);
+        expect(detailOf(ran, "delegated")).toContain(`process ${other.pid})`);
+        expect([verdictOf(ran), isHermetic(ran)]).toEqual(["incomplete", false]);
+      },
+      limitMs,
+    );
+
+    test(
+      "from the build is no gap",
+      async () => {
+        using scratch = new Scratch(user);
+        const inside = `import socket,sys,time${client.replace("sys.stdin.read()", "c.close()")}`;
+        const script = '"$0" -c "$1" & "$0" -c "$2"; wait';
+        const ran = await run(scratch, ["sh", "-c", script, python ?? "", server, inside], { trace: true });
+        expect(ran.status).toBe(0);
+        expect([verdictOf(ran), isHermetic(ran)]).toEqual(["complete", true]);
+      },
+      limitMs,
+    );
+  });
+
   describe.skipIf(!python)(`as ${user}: a FIFO`, () => {
     const fifo = (scratch: Scratch) => {
       const path = join(scratch.work, "fifo");

@@ -332,6 +332,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     switch (row.special) {
         .send => try received.onSent(tracer, thread, result),
         .receive => if (!try received.onReceived(tracer, thread, result, &items)) return,
+        .accept => if (result >= 0) sockets.onAccepted(tracer, thread, @truncate(result), &items),
         .take => if (result >= 0) try received.add(tracer, thread, decode.returned, @truncate(result), &items),
         else => {},
     }
@@ -349,7 +350,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .times, .connect, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .none, .truncate, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

@@ -61,6 +61,15 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     begin(tracer, thread, what);
 }
 
+/// After accept: of a unix socket the kernel knows who has connected (unix(7), SO_PEERCRED).
+pub fn onAccepted(tracer: *Tracer, thread: *const Thread, number: i32, items: *decode.Items) void {
+    const socket = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch return;
+    defer socket.close();
+    const facts = descriptors_mod.Socket.factsOf(socket.descriptor) orelse return;
+    if (facts.domain != linux.AF.UNIX) return;
+    items.add(.socket, syscalls.Argument.result, &.{std.mem.asBytes(&facts)}, 0);
+}
+
 /// Of a TCP connection the kernel tells at its end what went through it, but only to its own network namespace.
 fn expectEnd(tracer: *Tracer, thread: *const Thread, descriptor: i32, facts: *abi.SocketFacts) void {
     tracer.traffic.drain(&tracer.records);

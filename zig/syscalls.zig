@@ -180,6 +180,8 @@ pub const Special = enum {
     connect,
     /// The same, if it has an address.
     send,
+    /// Who has connected may be somebody outside.
+    accept,
     /// Descriptors may have come with it: only then there is a record.
     receive,
     /// It takes a descriptor out of another process.
@@ -419,8 +421,8 @@ pub const rows = [_]Row{
     .{ .name = "connect", .special = .connect, .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "listen", .arguments = &.{fd0} },
     .{ .name = "socketpair", .arguments = &.{arg(3, .pair)} },
-    .{ .name = "accept", .arguments = &.{ fd0, sized(1, 2, .peer), made } },
-    .{ .name = "accept4", .arguments = &.{ fd0, sized(1, 2, .peer), made } },
+    .{ .name = "accept", .special = .accept, .arguments = &.{ fd0, sized(1, 2, .peer), made } },
+    .{ .name = "accept4", .special = .accept, .arguments = &.{ fd0, sized(1, 2, .peer), made } },
     // Only with an address: on a connected socket it is as frequent as write.
     .{ .name = "sendto", .special = .send, .when = &.{&.{.{ .pointer = 4 }}}, .arguments = &.{ fd0, sized(1, 2, .bytes), sized(4, 5, .address) } },
     .{ .name = "sendmsg", .special = .send, .arguments = &.{ fd0, arg(1, .message) } },

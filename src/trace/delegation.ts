@@ -66,6 +66,20 @@ export class Delegation {
     this.#options.reportGap("delegated", event.process, detail);
   }
 
+  /** Who has connected to a unix socket of the build: work can come in that way, and go out with the answer. */
+  onAccepted(event: SyscallEvent, argument: number, connection: NetworkConnection): void {
+    const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === argument);
+    const pid = facts?.peerPid;
+    if (pid === undefined || (pid > 0 && this.#options.isTraced(pid))) return;
+    const found = pid > 0 ? this.#options.findPeer.byPid(pid) : undefined;
+    const key = `${event.process} in ${pid}`;
+    const known = this.#reported.get(key);
+    connection.peer = known?.peer ?? { ...found?.peer };
+    if (known) return;
+    if (this.#reported.size < placesMax) this.#reported.set(key, { peer: connection.peer, found });
+    this.#options.reportGap("delegated", event.process, `a client from outside${peerText(found)}`);
+  }
+
   /** When all digests are there. */
   finish(): void {
     for (const { peer, found } of this.#reported.values()) if (found?.peer.digest) peer.digest = found.peer.digest;

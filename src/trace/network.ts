@@ -192,7 +192,9 @@ export class Network {
   onAccept(event: SyscallEvent): void {
     this.onMade(event);
     const address = addressesIn(event, 1)[0] ?? unnamed;
-    this.#hearing.settle({ process: event.process, entry: this.#entry(event, "accept", address, "SOCK_STREAM") });
+    const entry = this.#entry(event, "accept", address, "SOCK_STREAM");
+    if (event.result >= 0n) this.#delegation.onAccepted(event, madeByCall, entry.connection);
+    this.#hearing.settle({ process: event.process, entry });
   }
 
   /** Each datagram of several has its address before its data, if it has one. A single one's may come behind. */
