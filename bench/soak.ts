@@ -8,27 +8,28 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errors, type Ran, type Running, Scratch, start, tracee, users } from "../test/harness.ts";
 import { gaps } from "../test/record.ts";
+import { type Random, randomOf } from "../test/seeded.ts";
 import { inconsistencies, parseLines, unseen } from "../test/seen.ts";
 
 interface Row {
   name: string;
-  words(random: () => number): string[];
+  words(random: Random): string[];
   /** Its processes can be stopped and killed from outside: it says nothing that would be wrong then. */
   disturbed?: boolean;
 }
 
 const rows: readonly Row[] = [
-  { name: "killstorm", words: random => ["20", `${below(random, 1 << 20)}`] },
-  { name: "forkstorm", words: random => [`${1 + below(random, 40)}`] },
-  { name: "generations", words: random => [`${1 + below(random, 30)}`, below(random, 2) === 0 ? "wait" : "orphan"] },
-  { name: "threads", words: random => [`${1 + below(random, 60)}`] },
+  { name: "killstorm", words: random => ["20", `${random.below(1 << 20)}`] },
+  { name: "forkstorm", words: random => [`${1 + random.below(40)}`] },
+  { name: "generations", words: random => [`${1 + random.below(30)}`, random.below(2) === 0 ? "wait" : "orphan"] },
+  { name: "threads", words: random => [`${1 + random.below(60)}`] },
   { name: "children", words: () => [] },
   { name: "thread-exec", words: () => [] },
   { name: "exec-kinds", words: () => [] },
   { name: "stop", words: () => [] },
-  { name: "generations", words: random => [`${1 + below(random, 30)}`, "wait"], disturbed: true },
-  { name: "killstorm", words: random => ["10", `${below(random, 1 << 20)}`], disturbed: true },
-  { name: "threads", words: random => [`${1 + below(random, 60)}`], disturbed: true },
+  { name: "generations", words: random => [`${1 + random.below(30)}`, "wait"], disturbed: true },
+  { name: "killstorm", words: random => ["10", `${random.below(1 << 20)}`], disturbed: true },
+  { name: "threads", words: random => [`${1 + random.below(60)}`], disturbed: true },
 ];
 
 /** Of a kill in the middle of a call, or of a creator before its event. */
@@ -51,8 +52,8 @@ console.log(`soak: ${runs} runs are as they should be; the machine has ${differe
 
 async function once(seed: number): Promise<string[]> {
   const random = randomOf(seed);
-  const row = rows[below(random, rows.length)] ?? rows[0];
-  const user = users[below(random, users.length)] ?? "self";
+  const row = rows[random.below(rows.length)] ?? rows[0];
+  const user = users[random.below(users.length)] ?? "self";
   if (!row) return [];
   using scratch = new Scratch(user);
   const words = row.words(random);
@@ -97,7 +98,7 @@ function problemsOf(ran: Ran, frontEnd: number, row: Row): string[] {
 }
 
 /** Stops, continues and kills processes of the build wherever they are, until the run is over. */
-async function disturb(child: Running, name: string, random: () => number, ended: { now: boolean }): Promise<void> {
+async function disturb(child: Running, name: string, random: Random, ended: { now: boolean }): Promise<void> {
   // Before its first image the command is still our own doing.
   while (
     !ended.now &&
@@ -107,12 +108,12 @@ async function disturb(child: Running, name: string, random: () => number, ended
   )
     await Bun.sleep(1);
   for (let turn = 0; turn < 40 && !ended.now; turn++) {
-    await Bun.sleep(below(random, 15));
+    await Bun.sleep(random.below(15));
     // Neither us, nor the tracer.
     const build = tree(child.pid).slice(2);
-    const victim = build[below(random, build.length)];
+    const victim = build[random.below(build.length)];
     if (victim === undefined) continue;
-    const signal = (["SIGSTOP", "SIGCONT", "SIGKILL", "SIGCONT"] as const)[below(random, 4)] ?? "SIGCONT";
+    const signal = (["SIGSTOP", "SIGCONT", "SIGKILL", "SIGCONT"] as const)[random.below(4)] ?? "SIGCONT";
     send(victim, signal);
   }
   // Whoever is stopped would be waited for by its parent, in a bare run too.
@@ -190,19 +191,4 @@ function stateOfMachine(): Machine {
 function difference(from: Machine, to: Machine): string {
   const descriptors = `${to.descriptors - from.descriptors} descriptors, ${to.files - from.files} open files`;
   return `${descriptors}, ${to.processes - from.processes} processes, ${from.availableMiB - to.availableMiB} MiB of used memory more`;
-}
-
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    // mulberry32
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-function below(random: () => number, limit: number): number {
-  return Math.floor(random() * limit);
 }
