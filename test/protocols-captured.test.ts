@@ -4,8 +4,9 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createRecogniser, type FirstBytes } from "../src/trace/protocols/first-bytes.ts";
+import { createRecogniser } from "../src/trace/protocols/first-bytes.ts";
 import { createQuicCollector, type QuicState } from "../src/trace/protocols/quic.ts";
+import type { FirstBytes } from "../src/trace/protocols/reader.ts";
 
 const folder = join(import.meta.dir, "fixtures/hellos");
 const name = "hello.example.test";

@@ -2,7 +2,8 @@
 // given byte by byte: how a client cuts its writes must not matter.
 
 import { describe, expect, test } from "bun:test";
-import { createRecogniser, type FirstBytes, firstBytesLimit } from "../src/trace/protocols/first-bytes.ts";
+import { createRecogniser, firstBytesLimit } from "../src/trace/protocols/first-bytes.ts";
+import type { FirstBytes } from "../src/trace/protocols/reader.ts";
 import { alpn, bigEndian, bytesOf, clientHello, extension, records, serverName, sized } from "./protocols-bytes.ts";
 
 type Row = [what: string, bytes: Uint8Array | string, expected: FirstBytes];

@@ -6,9 +6,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readDnsMessage } from "../src/trace/protocols/dns.ts";
 import { createDnsStream } from "../src/trace/protocols/dns-stream.ts";
-import { createRecogniser, type FirstBytes } from "../src/trace/protocols/first-bytes.ts";
+import { createRecogniser } from "../src/trace/protocols/first-bytes.ts";
 import { createProxiedRequests } from "../src/trace/protocols/proxied-requests.ts";
 import { createQuicCollector } from "../src/trace/protocols/quic.ts";
+import type { FirstBytes } from "../src/trace/protocols/reader.ts";
 import {
   bytesOf,
   clientHello,

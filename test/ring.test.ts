@@ -4,7 +4,8 @@ import { describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import * as abi from "../src/native/abi.gen.ts";
-import { type Event, RecordError, type RecordFault } from "../src/native/events.ts";
+import { RecordError, type RecordFault } from "../src/native/decoder.ts";
+import type { Event } from "../src/native/events.ts";
 import { TestRings, type WriterOptions } from "./native.ts";
 
 /** Reads until every ring has ended, sleeping as the session does; `stall` is called after each drain. */

@@ -2,7 +2,23 @@
 // one side. Words that the other side changes are read with Atomics.
 import { ToolError } from "../errors.ts";
 import * as abi from "./abi.gen.ts";
-import type { StartOptions } from "./session.ts";
+
+export interface StartOptions {
+  trace: boolean;
+  traceDetail: abi.Detail;
+  /** Of the command's first word in `argv`. */
+  argvIndex: number;
+  workingDirectory: Uint8Array | undefined;
+  graceMs: number;
+  /** Bytes of each stream. */
+  captureLimit: number;
+  secrets: Uint8Array[];
+  /** The command's stdout goes to our stderr. */
+  stdoutToStderr: boolean;
+  /** Inherited descriptors that the command does not get. */
+  withheldDescriptors: number[];
+  allowIoUring: boolean;
+}
 
 const withheldMax = (abi.Control.reservedFront - abi.Control.withheldDescriptors) / 4;
 

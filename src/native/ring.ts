@@ -3,7 +3,8 @@
 // `head` and `tail` are 32-bit counters that wrap; Atomics on an Int32Array are the loads and stores that pair
 // with the writer's. Typed arrays and offsets only: no object for a range of bytes.
 import * as abi from "./abi.gen.ts";
-import { checkSequence, Decoder, type Event, isPadding, RecordError, sizeOfRecord } from "./events.ts";
+import { checkSequence, Decoder, isPadding, RecordError, sizeOfRecord } from "./decoder.ts";
+import type { Event } from "./events.ts";
 
 const headWord = abi.RingHeader.head / 4;
 const endedWord = abi.RingHeader.ended / 4;

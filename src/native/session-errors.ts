@@ -3,7 +3,7 @@
 import { constants } from "node:os";
 import { type ErrorCode, ToolError } from "../errors.ts";
 import type { Stage } from "./abi.gen.ts";
-import type { RecordError } from "./events.ts";
+import type { RecordError } from "./decoder.ts";
 import { errnoText } from "./names.ts";
 import { readSurroundings } from "./surroundings.ts";
 

@@ -5,8 +5,9 @@ import { ToolError } from "../errors.ts";
 import { escapeBytes } from "../text.ts";
 import type { CapturedStream } from "../trace/observation.ts";
 import * as abi from "./abi.gen.ts";
-import { ControlBlock } from "./control.ts";
-import { type Event, RecordError } from "./events.ts";
+import { ControlBlock, type StartOptions } from "./control.ts";
+import { RecordError } from "./decoder.ts";
+import type { Event } from "./events.ts";
 import { Library, splitStrings } from "./library.ts";
 import { signalName } from "./names.ts";
 import { cannotStart, knownObstacle, tracingImpossible } from "./obstacles.ts";
@@ -22,23 +23,6 @@ import {
 } from "./session-errors.ts";
 import { readYama } from "./surroundings.ts";
 import { Wakeups } from "./wakeups.ts";
-
-export interface StartOptions {
-  trace: boolean;
-  traceDetail: abi.Detail;
-  /** Of the command's first word in `argv`. */
-  argvIndex: number;
-  workingDirectory: Uint8Array | undefined;
-  graceMs: number;
-  /** Bytes of each stream. */
-  captureLimit: number;
-  secrets: Uint8Array[];
-  /** The command's stdout goes to our stderr. */
-  stdoutToStderr: boolean;
-  /** Inherited descriptors that the command does not get. */
-  withheldDescriptors: number[];
-  allowIoUring: boolean;
-}
 
 export interface Outcome {
   /** Wait status. */

@@ -2,10 +2,11 @@
 // directions, QUIC per peer. Bytes go in, what was learned comes out; nothing here knows of processes or entries.
 import { type DnsMessage, readDnsMessage } from "./protocols/dns.ts";
 import { createDnsStream } from "./protocols/dns-stream.ts";
-import { createRecogniser, type FirstBytes } from "./protocols/first-bytes.ts";
+import { createRecogniser } from "./protocols/first-bytes.ts";
 import type { ProxyTarget } from "./protocols/http.ts";
 import { createProxiedRequests } from "./protocols/proxied-requests.ts";
 import { createQuicCollector, type QuicState } from "./protocols/quic.ts";
+import type { FirstBytes } from "./protocols/reader.ts";
 
 export type Learned =
   | { kind: "name"; hostname: string; source: "sni" | "http"; ech: boolean }

@@ -5,32 +5,13 @@
 // Behind a proxy's request the tunnel begins: the caller gives `rest`, and whatever is sent later, to a fresh recogniser.
 
 import { createAccumulator } from "./accumulator.ts";
-import type { ClientHello } from "./client-hello.ts";
 import { httpReader } from "./http.ts";
+import type { FirstBytes, Reader, Recognised } from "./reader.ts";
 import { readSocks } from "./socks.ts";
 import { tlsReader } from "./tls.ts";
 
 /** Above the largest hello in use (post-quantum key shares, ~1.8 KB; with a ticket and padding ~4 KB), and the spec's figure. */
 export const firstBytesLimit = 16 * 1024;
-
-export type FirstBytes =
-  /** `atLeast`: with fewer bytes than this in all, asking again is no use. */
-  | { kind: "need-more"; atLeast: number }
-  | ({ kind: "tls" } & ClientHello)
-  /** `proxied`: asked of a proxy, and then `host` is whom for, by name or address; else it is the Host field, if that is a name. */
-  | { kind: "http"; proxied: boolean; host?: string; port?: number }
-  /** `consumed` bytes of the stream are the request to the proxy. */
-  | { kind: "proxy-connect"; host?: string; port?: number; consumed: number }
-  | { kind: "socks"; version: 4 | 5; host?: string; port: number; consumed: number }
-  | { kind: "other"; protocol?: "http2" | "ssh" | "sslv2" };
-
-export type Recognised = Exclude<FirstBytes, { kind: "need-more" }>;
-
-/**
- * Judges the beginning of a stream. It is called with more and more of the same stream and goes on where it was. With `last` there will
- * be no more, and the answer is not `need-more`.
- */
-export type Reader = (bytes: Uint8Array, last: boolean) => FirstBytes;
 
 function readerFor(first: number): Reader {
   if (first === 0x16) return tlsReader();

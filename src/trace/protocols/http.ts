@@ -1,8 +1,8 @@
 // The head of a plain HTTP/1.x request (RFC 9112), as far as it names a host: the Host field, an absolute target, or the authority of
 // a CONNECT, behind which the tunnel's own first bytes come. Of everything else in it nothing is kept.
 
-import type { FirstBytes, Reader } from "./first-bytes.ts";
 import { authority, plainText } from "./host.ts";
+import type { FirstBytes, Reader } from "./reader.ts";
 
 /** Longer than every registered method (`UPDATEREDIRECTREF` has 17). */
 const methodLimit = 24;

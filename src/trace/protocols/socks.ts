@@ -2,9 +2,9 @@
 // is the tunnel's own. User names and passwords are skipped.
 
 import { type Cursor, cursorOn, integer, take, vector } from "./cursor.ts";
-import type { FirstBytes } from "./first-bytes.ts";
 import { hostName, plainText } from "./host.ts";
 import { ipv4Text, ipv6Text } from "./ip.ts";
+import type { FirstBytes } from "./reader.ts";
 
 /** User names and names in SOCKS 4 end with a NUL that need not come. */
 const textLimit = 255;

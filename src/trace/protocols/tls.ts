@@ -3,7 +3,7 @@
 
 import { createAccumulator } from "./accumulator.ts";
 import { readHandshake } from "./client-hello.ts";
-import type { FirstBytes, Reader } from "./first-bytes.ts";
+import type { FirstBytes, Reader } from "./reader.ts";
 
 const headerLength = 5;
 const handshakeRecord = 22;
