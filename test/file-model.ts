@@ -172,7 +172,8 @@ export class FileModel {
         const into = random.below(slots);
         if (held?.access !== "b" || process.maps.has(into)) return;
         process.maps.set(into, held.inode);
-        say("map", into, slot);
+        // No random number: the seeds that were once wrong stay what they were.
+        say(into % 2 === 0 ? "map" : "mapread", into, slot);
         return;
       }
       case "store": {

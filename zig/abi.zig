@@ -468,7 +468,7 @@ pub const Item = extern struct {
     /// 8: a descriptor that came with a message,
     /// its number before it; 9: struct sockaddr of what the socket before it is connected to.
     argument: u8,
-    /// Bit 0: there was more than `length`.
+    /// Bit 0: there was more than `length`. Bit 1: a map of this descriptor's file is, or can be made, one that writes to it.
     flags: u8 = 0,
     length: u32,
 };

@@ -155,7 +155,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
             } else {
-                record(tracer, thread, 0, &.{ .entry_only = true });
+                if (row.special != .map or isOfInterest(tracer, call)) record(tracer, thread, 0, &.{ .entry_only = true });
                 tracer.tracees.releaseBuffer(call);
             }
         },
@@ -254,6 +254,12 @@ pub fn cloneFlags(tracer: *Tracer, call: *const Call, row: *const Row) u64 {
     return if (items.len < at + 8) 0 else std.mem.readInt(u64, items[at..][0..8], .little);
 }
 
+/// Of a map: most of those that are shared and can only be read stay so.
+fn isOfInterest(tracer: *Tracer, call: *const Call) bool {
+    if (call.arguments[2] & syscalls.prot_write_exec != 0 or call.flags & records.bit(.unreadable) != 0) return true;
+    return decode.inodeIn(tracer.tracees.bufferOf(call)) != 0;
+}
+
 /// Watched only for some descriptors, or for what the guards make of it.
 fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
     if (guards.setsOwner(&thread.call, row)) return true;
@@ -350,7 +356,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .none, .truncate, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

@@ -25,6 +25,8 @@ const messages_max = 8;
 
 /// Set in `Item.flags`: there was more.
 pub const item_cut = 1;
+/// The same, of a file that is mapped: through the map it can be written to, be it only after mprotect(2).
+pub const item_writable = 2;
 
 /// `Item.argument` of what does not belong to one of the six.
 pub const returned = Argument.result;
@@ -128,7 +130,10 @@ pub fn before(context: *const Context, row: *const syscalls.Row, items: *Items) 
             .message => try addMessage(context, argument.index, context.word(argument.index), items, false),
             .messages => try addMessages(context, argument, items),
             // Where there is no second stop, this is the only one.
-            .descriptor => if (row.stops == .entry) try addDescriptor(context, argument.index, context.number(argument.index), items),
+            .descriptor => if (row.special == .map)
+                try addMapped(context, argument.index, items)
+            else if (row.stops == .entry)
+                try addDescriptor(context, argument.index, context.number(argument.index), items),
             .socket => try addDescriptor(context, argument.index, context.number(argument.index), items),
             .mapping => addMapping(context, argument.index, items),
             .peer, .pair, .received => {},
@@ -411,17 +416,42 @@ fn addGathered(context: *const Context, part: Part, length: u64, room: Room, ite
 }
 
 pub fn addDescriptor(context: *const Context, argument: u8, number: i32, items: *Items) sys.Error!void {
-    if (number < 0) return; // AT_FDCWD, or none
-    const descriptors = context.descriptors;
-    const taken = descriptors.take(context.owner, number) catch |e| return switch (e) {
-        error.BadDescriptor => {}, // the call's own failure
-        else => items.unreadable(e),
-    };
+    const taken = try takeFor(context, number, items) orelse return;
     defer taken.close();
-    const file = descriptors.identify(taken.descriptor) catch return;
+    addTaken(context, argument, taken, items, 0);
+}
+
+/// Of mmap(2): none for a map through which the file cannot be written to and which is no code.
+fn addMapped(context: *const Context, argument: u8, items: *Items) sys.Error!void {
+    const number = context.number(argument);
+    const taken = try takeFor(context, number, items) orelse return;
+    defer taken.close();
+    const is_shared = context.hasFlag(3, syscalls.map_shared);
+    // Not known: then it can.
+    const can_write = is_shared and (descriptors_mod.flagsOf(context.owner, number, taken) catch read_write) & access_mode == read_write;
+    if (can_write or context.hasFlag(2, syscalls.prot_write_exec)) addTaken(context, argument, taken, items, if (can_write) item_writable else 0);
+}
+
+const access_mode = 3;
+const read_write = 2;
+
+/// Null: there is none.
+fn takeFor(context: *const Context, number: i32, items: *Items) sys.Error!?descriptors_mod.Taken {
+    if (number < 0) return null; // AT_FDCWD, or none
+    return context.descriptors.take(context.owner, number) catch |e| switch (e) {
+        error.BadDescriptor => null, // the call's own failure
+        else => {
+            try items.unreadable(e);
+            return null;
+        },
+    };
+}
+
+fn addTaken(context: *const Context, argument: u8, taken: descriptors_mod.Taken, items: *Items, flags: u8) void {
+    const file = context.descriptors.identify(taken.descriptor) catch return;
     var buffer: [paths.max]u8 = undefined;
-    const link = descriptors.linkOf(taken.descriptor, &file, &buffer) catch descriptors_mod.Link{ .path = "" };
-    items.add(.descriptor, argument, &.{ std.mem.asBytes(&file), link.path }, 0);
+    const link = context.descriptors.linkOf(taken.descriptor, &file, &buffer) catch descriptors_mod.Link{ .path = "" };
+    items.add(.descriptor, argument, &.{ std.mem.asBytes(&file), link.path }, flags);
 }
 
 fn addMapping(context: *const Context, index: u8, items: *Items) void {

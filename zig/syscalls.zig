@@ -166,6 +166,8 @@ pub const Special = enum {
     ptrace,
     /// Changes the content of the file that its first argument names.
     truncate,
+    /// A map of a file, which may change its content.
+    map,
     /// Changes the times of a file: who is reading it for a digest cannot tell that from a change of its content.
     times,
     /// A page that the kernel has to wait for would hold up our reading as well.
@@ -235,9 +237,9 @@ pub fn sharesPlaces(clone_flags: u64) bool {
     return clone_flags & clone_shared != 0 and clone_flags & linux.CLONE.THREAD == 0;
 }
 
-const prot_write = 2;
 const prot_exec = 4;
-const map_shared = 1; // also set in MAP_SHARED_VALIDATE
+pub const prot_write_exec = 2 | prot_exec;
+pub const map_shared = 1; // also set in MAP_SHARED_VALIDATE
 const map_anonymous = 0x20;
 const shm_exec = 0o100000;
 pub const pr = struct {
@@ -268,9 +270,9 @@ const fan_class_asked = 0x4 | 0x8;
 pub const mmap_when: []const []const Condition = &.{
     // Code: of a file (which one), or of none.
     &.{.{ .any_bits = .{ .argument = 2, .mask = prot_exec } }},
-    // Writing to a file without write(2).
+    // Writing to a file without write(2). A map that can only be read can be made writable later by mprotect(2), which is called far too
+    // often to be watched, if the descriptor can write: the tracer asks that.
     &.{
-        .{ .any_bits = .{ .argument = 2, .mask = prot_write } },
         .{ .any_bits = .{ .argument = 3, .mask = map_shared } },
         .{ .no_bits = .{ .argument = 3, .mask = map_anonymous } },
     },
@@ -408,9 +410,9 @@ pub const rows = [_]Row{
     .{ .name = "io_submit", .event = .write, .detail = .full, .special = .io_submit },
 
     // Memory. One stop: an interpreter with a JIT changes protections thousands of times.
-    .{ .name = "mmap", .stops = .entry, .when = mmap_when, .arguments = &.{arg(4, .descriptor)}, .tables = .native },
-    .{ .name = "mmap2", .stops = .entry, .when = mmap_when, .arguments = &.{arg(4, .descriptor)} },
-    .{ .name = "mmap", .stops = .entry, .layout = .ia32_mmap, .arguments = &.{arg(4, .descriptor)}, .tables = .ia32 },
+    .{ .name = "mmap", .stops = .entry, .when = mmap_when, .special = .map, .arguments = &.{arg(4, .descriptor)}, .tables = .native },
+    .{ .name = "mmap2", .stops = .entry, .when = mmap_when, .special = .map, .arguments = &.{arg(4, .descriptor)} },
+    .{ .name = "mmap", .stops = .entry, .layout = .ia32_mmap, .special = .map, .arguments = &.{arg(4, .descriptor)}, .tables = .ia32 },
     .{ .name = "mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
     .{ .name = "pkey_mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
     .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },

@@ -333,7 +333,9 @@ export class Decoder {
   #item(at: number, from: number, to: number): SyscallItem {
     const number = this.#view.getUint16(at + abi.Item.kind, true);
     const argument = this.#view.getUint8(at + abi.Item.argument);
-    const isCut = (this.#view.getUint8(at + abi.Item.flags) & 1) !== 0;
+    const flags = this.#view.getUint8(at + abi.Item.flags);
+    const isCut = (flags & 1) !== 0;
+    const isWritable = (flags & 2) !== 0;
     const kind = abi.itemKindNames[number];
     if (kind === undefined) throw new RecordError("unknown-item", `${number}`);
     if ((kind === "descriptor" || kind === "file") && to - from < abi.FileIdentity.sizeOf) {
@@ -350,6 +352,7 @@ export class Decoder {
           argument,
           file: this.#recurring.file(from),
           link: this.#recurring.text(from + abi.FileIdentity.sizeOf, to),
+          ...(isWritable ? { writable: true } : {}),
         };
       case "file":
         return { kind, argument, file: this.#recurring.file(from) };

@@ -146,7 +146,8 @@ export type SyscallItem =
   | { kind: "path"; argument: number; path: string }
   /** `cut`: there was more. */
   | { kind: "bytes"; argument: number; bytes: Uint8Array; cut?: true }
-  | { kind: "descriptor"; argument: number; file: FileIdentity; link: string }
+  /** `writable`, of a map: the file can be written to through it, be it only after mprotect(2). */
+  | { kind: "descriptor"; argument: number; file: FileIdentity; link: string; writable?: true }
   | { kind: "file"; argument: number; file: FileIdentity }
   /** `cookie`: its end may be told by that. `holder`: inode of the socket that waits at the port it is connected to, 0: none. Left out: not asked, or not told. */
   | { kind: "socket"; argument: number; domain: number; type: number; peerPid?: number; holder?: bigint; cookie?: bigint }

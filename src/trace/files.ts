@@ -302,16 +302,11 @@ export class Files {
     if (!addVersion(contents, content)) this.#reportGap("limit", serial, `contents of ${path}`);
   }
 
-  /** A shared map that can be written: stores through it leave no trace in ctime. */
+  /** A shared map that can be written, or made so: stores through it leave no trace in ctime. */
   #mapped(event: SyscallEvent): void {
-    const PROT_WRITE = 2n;
-    const mapTypes = 3n;
-    const MAP_PRIVATE = 2n;
-    const [, , protection = 0n, flags = 0n] = event.arguments;
     if (event.result < 0n && event.result >= -4095n) return;
-    if ((protection & PROT_WRITE) === 0n || (flags & mapTypes) === MAP_PRIVATE) return;
     for (const item of event.items) {
-      if (item.kind !== "descriptor") continue;
+      if (item.kind !== "descriptor" || item.writable !== true) continue;
       this.#contents.mapped(item.file, event.timeNs);
       this.#mappedFiles.add(fileKey(item.file));
     }

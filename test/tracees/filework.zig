@@ -13,6 +13,7 @@
 //!     ftruncate D LENGTH
 //!     truncate NAME LENGTH
 //!     map M D                   the first page, shared and writable
+//!     mapread M D               the same, readable at first and made writable by mprotect
 //!     store M OFFSET TEXT       through a map
 //!     unmap M
 //!     close D
@@ -124,6 +125,7 @@ const Step = enum {
     ftruncate,
     truncate,
     map,
+    mapread,
     store,
     unmap,
     close,
@@ -177,6 +179,11 @@ fn do(what: []const u8, words: *Words) void {
         .map => {
             const index = number(words);
             maps[index] = @ptrFromInt(t.must(.mmap, .{ 0, page, 3, 1, slot(words), 0 }));
+        },
+        .mapread => {
+            const index = number(words);
+            maps[index] = @ptrFromInt(t.must(.mmap, .{ 0, page, 1, 1, slot(words), 0 }));
+            _ = t.must(.mprotect, .{ maps[index], page, 3 });
         },
         .store => {
             const index = number(words);

@@ -8,6 +8,7 @@
 //!     outlives inherited    by a child of the opener
 //!     outlives mapped       a map that a child of the opener has inherited
 //!     outlives read         a map of a living process: a reader opens the file, then the map is stored to
+//!     outlives made-writable  the same, of a map that could only be read at first, and whose descriptor is closed
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -26,7 +27,7 @@ var mapping: [*]u8 = undefined;
 
 const ways = .{
     .{ "files", viaFiles },         .{ "memory", viaMemory }, .{ "sent", viaMessage },   .{ "taken", viaPidfd },
-    .{ "inherited", viaInherited }, .{ "mapped", viaMapped }, .{ "read", whileReading },
+    .{ "inherited", viaInherited }, .{ "mapped", viaMapped }, .{ "read", whileReading }, .{ "made-writable", madeWritable },
 };
 
 pub fn main(init: std.process.Init.Minimal) void {
@@ -160,12 +161,27 @@ fn viaPidfd() void {
     rewrite(received);
 }
 
-/// The reader finds one content, and our digest would be of a mixture.
 fn whileReading() void {
+    readWhileMapped(false);
+}
+
+fn madeWritable() void {
+    readWhileMapped(true);
+}
+
+/// The reader finds one content, and our digest would be of a mixture.
+fn readWhileMapped(made_writable: bool) void {
     const size = 64 << 20;
+    const read = 1;
+    const write = 2;
     const made = t.open(path, O.rdwr | O.creat | O.trunc, 0o644);
     _ = t.must(.ftruncate, .{ made, @as(usize, size) });
-    const bytes: [*]u8 = @ptrFromInt(t.must(.mmap, .{ 0, @as(usize, size), 3, 1, made, 0 }));
+    const protection: usize = if (made_writable) read else read | write;
+    const bytes: [*]u8 = @ptrFromInt(t.must(.mmap, .{ 0, @as(usize, size), protection, 1, made, 0 }));
+    if (made_writable) {
+        t.close(made);
+        _ = t.must(.mprotect, .{ bytes, @as(usize, size), read | write });
+    }
     @memset(bytes[0..size], 'A');
     var opened: [2]i32 = undefined;
     _ = t.must(.pipe2, .{ &opened, 0 });
