@@ -85,13 +85,10 @@ function problemsOf(ran: Ran, frontEnd: number, row: Row): string[] {
   if (row.disturbed) {
     // Who was killed may not have had the time to be anything; what was said before holds.
     const kept = problems.filter(problem => !/no exedigest|no absolute program/.test(problem));
-    return [
-      ...kept,
-      ...unseen(
-        record,
-        parseLines(ran.stdout).filter(line => line.see === "process" || line.see === "thread"),
-      ),
-    ];
+    const created = parseLines(ran.stdout).filter(line => line.see === "process" || line.see === "thread");
+    // Whoever is killed in the middle of a fork cannot say any more whose the child is; the record then says that it guesses.
+    const isGuess = gaps(record).includes("parent-unknown");
+    return [...kept, ...unseen(record, created).filter(problem => !(isGuess && problem.startsWith("parent is")))];
   }
   if (ran.status !== 0) problems.push(`exit status ${ran.status}`);
   return [...problems, ...unseen(record, parseLines(ran.stdout))];
