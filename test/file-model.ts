@@ -37,8 +37,6 @@ interface Session {
   readonly openedAs: Set<string>;
   /** Its end is still to come. */
   live: boolean;
-  /** By open, not by truncate(2) alone: of that there is no descriptor that could be kept. */
-  held: boolean;
   openAtRemoval: boolean;
   /** Others had the file open for writing at its end. */
   lingers: boolean;
@@ -163,7 +161,7 @@ export class FileModel {
       case "truncate": {
         if (!there) return;
         const length = random.below(20);
-        this.#openForWriting(process, there, { truncates: true, held: false, name });
+        this.#openForWriting(process, there, { truncates: true, name });
         cut(there, length);
         say("truncate", name, length);
         return;
@@ -300,11 +298,7 @@ export class FileModel {
     reads.push({ digest: sha256(inode.content), mayBeUnknown });
   }
 
-  #openForWriting(
-    process: Process,
-    inode: Inode,
-    { truncates, held = true, name }: { truncates: boolean; held?: boolean; name?: string },
-  ): void {
+  #openForWriting(process: Process, inode: Inode, { truncates, name }: { truncates: boolean; name?: string }): void {
     for (const session of inode.sessions) {
       if (session.process === process) continue;
       // Whoever holds a descriptor can have written in the same moment; whoever does not is known.
@@ -321,7 +315,6 @@ export class FileModel {
         inode,
         openedAs: new Set(),
         live: true,
-        held: false,
         lingers: false,
         openAtRemoval: false,
         allowed: new Set(),
@@ -331,9 +324,7 @@ export class FileModel {
       inode.sessions.add(session);
     }
     Object.assign(session, { live: true, lingers: false, allowed: new Set(), mayBeUnknown: false });
-    session.held ||= held;
     if (name !== undefined) session.openedAs.add(name);
-    if (!session.held) this.#mayBeUnknown(session);
   }
 
   #end(process: Process): void {

@@ -55,6 +55,14 @@ function writes(script: Script, serial: number, path: string, content: string, f
   if (content !== "") appendFileSync(path, content);
 }
 
+/** truncate(2): the tracer records an open for writing, too. */
+function truncated(script: Script, serial: number, path: string, length: number): void {
+  const sizeBefore = statSync(path, { bigint: true }).size;
+  truncateSync(path, length);
+  script.call(serial, "truncate", [0, length], [pathItem(0, path), { kind: "file", argument: 0, file: identityOf(path) }]);
+  script.open(serial, path, O.O_WRONLY | O.O_TRUNC, { sizeBefore });
+}
+
 describe("readers", () => {
   test("each path gets the content that it had at its open, once", async () => {
     const script = new Script();
@@ -622,8 +630,7 @@ describe("writers", () => {
     const script = new Script();
     script.process(1, 0);
     const path = write("f", "0123456789");
-    truncateSync(path, 4);
-    script.call(1, "truncate", [0, 4], [pathItem(0, path), { kind: "file", argument: 0, file: identityOf(path) }]);
+    truncated(script, 1, path, 4);
     script.exit(1);
     const { writtenDigests, fileOps } = nth(await script.finish(), 1);
     expect([...writtenDigests]).toEqual([[path, digest("0123")]]);
@@ -784,19 +791,36 @@ describe("writers", () => {
     expect(nth(observation, 1).unhashedOpens).toEqual([{ path: at("f"), reason: "overwritten" }]);
   });
 
-  test("truncated by name and then removed: no other file is taken for it, though it has the same number and name", async () => {
+  test("truncated by name and then removed: what was left in it", async () => {
     const script = new Script();
     script.process(1, 0);
     const path = write("f", "content");
-    truncateSync(path, 4);
-    const file = identityOf(path);
-    script.call(1, "truncate", [0, 4], [pathItem(0, path), { kind: "file", argument: 0, file }]);
-    script.call(1, "unlink", [0], [pathItem(0, path), { kind: "file", argument: 0, file }]);
+    truncated(script, 1, path, 4);
+    script.call(1, "unlink", [0], [pathItem(0, path), { kind: "file", argument: 0, file: identityOf(path) }]);
+    unlinkSync(path);
     script.exit(1);
     const observation = await script.finish();
-    expect(nth(observation, 1).writtenDigests.size).toBe(0);
-    expect(kinds(observation)).toEqual(["unverified-content"]);
+    expect([...nth(observation, 1).writtenDigests]).toEqual([[path, digest("cont")]]);
+    expect(kinds(observation)).toEqual([]);
   });
+
+  for (const length of [7, 4]) {
+    test(`truncated by name to ${length} of 7 bytes when its writer is gone: what that one left is known`, async () => {
+      const script = new Script();
+      script.process(1, 0);
+      script.process(2, 1);
+      const path = at("f");
+      writes(script, 1, path, "content");
+      script.exit(1);
+      await script.untilOutstanding(0); // the tracer waits for this before it lets the call go on
+      truncated(script, 2, path, length);
+      script.exit(2);
+      const observation = await script.finish();
+      expect(nth(observation, 1).writtenDigests.get(path)).toEqual(digest("content"));
+      expect(nth(observation, 2).writtenDigests.get(path)).toEqual(digest("content".slice(0, length)));
+      expect(kinds(observation)).toEqual([]);
+    });
+  }
 
   test("truncated by another process while the first writer lives: what was opened in between, else unknown", async () => {
     for (const isRead of [true, false]) {
@@ -876,7 +900,8 @@ describe("writers", () => {
       script.process(2, 1);
       writes(script, 2, at("f"), "left");
       const file = identityOf(at("f"));
-      if (isMapped) script.call(2, "mmap", [0, 4, 3, 1, 3], [{ kind: "descriptor", argument: 4, file, link: at("f"), writable: true }]);
+      if (isMapped)
+        script.call(2, "mmap", [0, 4, 3, 1, 3], [{ kind: "descriptor", argument: 4, file, link: at("f"), writable: true }]);
       script.exit(2, 0, "somebody");
       await script.untilOutstanding(0);
       await Bun.sleep(5); // the clock's tick

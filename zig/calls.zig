@@ -356,7 +356,8 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .truncate, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .none, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .truncate => if (result >= 0) opens.afterTruncate(tracer, thread),
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

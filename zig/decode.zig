@@ -471,7 +471,7 @@ fn addFile(context: *const Context, argument: u8, path: []const u8, items: *Item
     items.add(.file, argument, &.{std.mem.asBytes(&file)}, 0);
 }
 
-fn openResolved(context: *const Context, path: []const u8) ?i32 {
+pub fn openResolved(context: *const Context, path: []const u8) ?i32 {
     if (path.len == 0 or path[0] != '/') return null;
     const place = context.place(Argument.none);
     var root: [paths.max]u8 = undefined;

@@ -4,6 +4,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
+const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const guards = @import("guards.zig");
 const kernel_programs = @import("kernel_programs.zig");
@@ -21,6 +22,7 @@ const Row = syscalls.Row;
 const Error = sys.Error || error{TooManyTracees};
 
 const o_accmode = 0o3;
+const o_wronly = 0o1;
 const o_creat: u64 = @as(u32, @bitCast(linux.O{ .CREAT = true }));
 const o_trunc: u64 = @as(u32, @bitCast(linux.O{ .TRUNC = true }));
 const o_path: u64 = @as(u32, @bitCast(linux.O{ .PATH = true }));
@@ -71,8 +73,8 @@ pub fn beforeWriting(tracer: *Tracer, thread: *Thread, target: Target) sys.Error
     if (!descriptors_mod.isRegular(file.mode)) return;
     call.target = .{ .device = file.device, .inode = file.inode };
     call.size_before = file.size;
-    // An Open record tells the size before, so that of an empty file all is known.
-    if (target.truncates and (file.size > 0 or call.at_exit != .open)) recordOverwrite(tracer, thread, descriptor, &file);
+    // The Open record tells the size before, so that of an empty file all is known.
+    if (target.truncates and file.size > 0) recordOverwrite(tracer, thread, descriptor, &file);
     waitForReading(tracer, thread, &file);
 }
 
@@ -187,33 +189,62 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
 }
 
+/// truncate(2), which has succeeded: recorded as an open for writing too, so that whoever cuts a file by its name leaves what is in it
+/// like other writers.
+pub fn afterTruncate(tracer: *Tracer, thread: *Thread) void {
+    const call = &thread.call;
+    const path = decode.pathOf(tracer.tracees.bufferOf(call), 0) orelse return; // the call could not be read, which is said
+    const descriptor = decode.openResolved(&calls.context(tracer, thread), path) orelse return tracer.gap(thread, .unreadable_descriptor, 0, path);
+    defer sys.close(descriptor);
+    const file = tracer.descriptors.identify(descriptor) catch abi.FileIdentity{};
+    const target = call.target orelse Call.Target{ .device = file.device, .inode = file.inode };
+    // Another file has the name by now, or had it before.
+    if (target.device != file.device or target.inode != file.inode) tracer.gap(thread, .unreadable_descriptor, 0, path);
+    const held = tracer.descriptors.hold(descriptor, &file, .{ .for_writing = true, .process = tracer.owner(thread).process });
+    recordOwn(tracer, thread, descriptor, .{ .file = &file, .held = &held, .flags = o_wronly | o_trunc, .number = call.number, .abi = call.abi, .size_before = call.size_before });
+}
+
 /// A file that the kernel opens in the course of an exec, without a call. `descriptor`: ours, and stays the caller's.
 pub fn byKernel(tracer: *Tracer, thread: *Thread, descriptor: i32) void {
     const call = &thread.call;
     const file = tracer.descriptors.identify(descriptor) catch abi.FileIdentity{};
-    var link_buffer: [paths.max]u8 = undefined;
-    const link = tracer.descriptors.linkOf(descriptor, &file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
     const held = tracer.descriptors.hold(descriptor, &file, .{ .for_writing = false, .process = tracer.owner(thread).process });
     const is_exec = call.class == .exec;
+    recordOwn(tracer, thread, descriptor, .{
+        .file = &file,
+        .held = &held,
+        .flags = 0,
+        .number = if (is_exec) call.number else @backingInt(linux.SYS.execve),
+        .abi = if (is_exec) call.abi else syscalls.native_abi,
+        .size_before = abi.size_unknown,
+    });
+}
+
+const Own = struct { file: *const abi.FileIdentity, held: *const descriptors_mod.Held, flags: u64, number: u32, abi: abi.Abi, size_before: u64 };
+
+/// Of an open that has given the tracee no descriptor.
+fn recordOwn(tracer: *Tracer, thread: *Thread, descriptor: i32, own: Own) void {
+    var link_buffer: [paths.max]u8 = undefined;
+    const link = tracer.descriptors.linkOf(descriptor, own.file, &link_buffer) catch descriptors_mod.Link{ .path = "" };
     var fixed: abi.Open = .{
         .header = undefined,
-        .file = file,
-        .flags = 0,
+        .file = own.file.*,
+        .flags = own.flags,
         .mode = 0,
         .descriptor = -1,
-        .held = held.descriptor,
-        .not_held = @backingInt(held.not_held),
-        .held_errno = held.errno,
-        .number = if (is_exec) call.number else @backingInt(linux.SYS.execve),
-        .abi = @backingInt(if (is_exec) call.abi else syscalls.native_abi),
+        .held = own.held.descriptor,
+        .not_held = @backingInt(own.held.not_held),
+        .held_errno = own.held.errno,
+        .number = own.number,
+        .abi = @backingInt(own.abi),
         .root_length = 0,
-        .content = held.content,
-        .size_before = abi.size_unknown,
+        .content = own.held.content,
+        .size_before = own.size_before,
         .path_length = @intCast(link.path.len),
         .argument_length = 0,
     };
     const sequence = record(tracer, thread, &fixed, link.path, "", if (link.deleted) records.bit(.deleted) else 0);
-    if (held.may_stand) tracer.descriptors.known.remember(&file, sequence);
+    if (own.held.may_stand) tracer.descriptors.known.remember(own.file, sequence);
 }
 
 /// Killed before we could look at what it has opened.

@@ -11,7 +11,7 @@ type Operation =
   | { op: "symlink"; target: number; path: number }
   | { op: "delete"; path: number }
   | { op: "mkdir" | "node" | "mode"; path: number; mode: number }
-  | { op: "truncate"; path: number; length: number; byPath: boolean }
+  | { op: "truncate"; path: number; length: number }
   | { op: "owner"; path: number; uid: number; gid: number }
   | { op: "times"; path: number }
   | { op: "xattr"; path: number; name: number };
@@ -35,10 +35,10 @@ const operations: Readonly<Record<string, Operation>> = {
   fchmod: { op: "mode", path: 0, mode: 1 },
   fchmodat: { op: "mode", path: 1, mode: 2 },
   fchmodat2: { op: "mode", path: 1, mode: 2 },
-  truncate: { op: "truncate", path: 0, length: 1, byPath: true },
-  truncate64: { op: "truncate", path: 0, length: 1, byPath: true },
-  ftruncate: { op: "truncate", path: 0, length: 1, byPath: false },
-  ftruncate64: { op: "truncate", path: 0, length: 1, byPath: false },
+  truncate: { op: "truncate", path: 0, length: 1 },
+  truncate64: { op: "truncate", path: 0, length: 1 },
+  ftruncate: { op: "truncate", path: 0, length: 1 },
+  ftruncate64: { op: "truncate", path: 0, length: 1 },
   chown: { op: "owner", path: 0, uid: 1, gid: 2 },
   chown32: { op: "owner", path: 0, uid: 1, gid: 2 },
   lchown: { op: "owner", path: 0, uid: 1, gid: 2 },
@@ -71,7 +71,6 @@ export interface NameChanges {
   removed(path: string, file: FileIdentity | undefined): void;
   /** A symbolic link, or a file that is there without having been opened. */
   made(path: string): void;
-  truncated(event: SyscallEvent, path: string, file: FileIdentity): void;
   timesSet(file: FileIdentity): void;
 }
 
@@ -148,8 +147,6 @@ export function applyFileOperation(event: SyscallEvent, ops: () => FileOps, chan
       const path = pathOf(event, operation.path);
       const length = event.arguments[operation.length] ?? 0n;
       ops().truncates.push({ path: shown(path), length, time });
-      const file = fileOf(event, operation.path);
-      if (operation.byPath && file) changes.truncated(event, path, file);
       return;
     }
     case "owner": {

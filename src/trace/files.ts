@@ -349,26 +349,6 @@ export class Files {
         // It still has links that we have not seen being made.
         if (!(file && file.links > 1)) dropped(gone, file);
       },
-      truncated: (event, path, file) => {
-        const process = this.#process(event.process);
-        this.#contents.touched(file, "after");
-        const { sequence, timeNs } = event;
-        const open = {
-          sequence,
-          process: event.process,
-          timeNs,
-          file,
-          path,
-          truncated: true,
-          sizeBefore: undefined,
-          held: -1,
-          nameless: false,
-        };
-        if (!isRegular(file)) return;
-        const label = this.#label(belowRoot(path, process.root)) ?? this.#labelOfWritten(file);
-        if (label) this.#addWriter(process, label, open, false);
-        else this.#reportGap("limit", event.process, "paths");
-      },
       timesSet: file => {
         this.#contents.touched(file, "after");
         this.#inputs.timesSet(file);

@@ -118,7 +118,7 @@ export interface OpenForWriting {
   truncated: boolean;
   /** Of the file that was there, before O_TRUNC. */
   sizeBefore: bigint | undefined;
-  /** -1: none, the content is looked for by name at the end. */
+  /** -1: none. */
   held: number;
   /** It has no name (O_TMPFILE, or removed while open). */
   nameless: boolean;
@@ -164,7 +164,7 @@ export function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
   };
 }
 
-/** For a writer that has none of its own (truncate by name). */
+/** For a writer that has none of its own any more. */
 export function keptOf(file: WrittenFile): Kept | undefined {
   for (const { kept } of file.live.values()) if (kept) return kept;
   return undefined;

@@ -112,6 +112,21 @@ fn byTruncate() void {
     t.makeFile("cut", content);
     _ = t.must(.truncate, .{ "cut", @as(usize, 7) });
     written("cut", "truncate by path");
+    // By a process that has never had it open, of which nobody keeps a descriptor but the tracer.
+    const child = t.fork();
+    if (child == 0) {
+        t.makeFile("cut-by-another", content);
+        t.makeFile("cut-to-its-length", content);
+        t.makeFile("cut-and-removed", content);
+        t.exit(0);
+    }
+    _ = t.reap(child);
+    _ = t.must(.truncate, .{ "cut-by-another", @as(usize, 7) });
+    written("cut-by-another", "truncate by path, of another's file");
+    _ = t.must(.truncate, .{ "cut-to-its-length", content.len });
+    written("cut-to-its-length", "truncate by path to the length that it has");
+    _ = t.must(.truncate, .{ "cut-and-removed", @as(usize, 7) });
+    _ = t.must(.unlink, .{"cut-and-removed"});
 }
 
 fn byRename() void {
