@@ -527,7 +527,7 @@ pub const GapKind = enum(u32) {
     names_unwatched = 17,
     /// userfaultfd was given for faults of the tracee's own code only.
     userfault_restricted = 18,
-    /// A process outside of the build was reached into: its memory, its descriptors, or by ptrace. value: its pid; text: the call and its program
+    /// A process outside of the build was reached into: its memory, its descriptors, or by ptrace. value: its pid, 0: every process; text: the call and its program
     outside_reached = 19,
     /// A file that the kernel executed (a script, an interpreter) may have been another than the one that its name leads to. text: path
     program_unknown = 20,
@@ -537,6 +537,8 @@ pub const GapKind = enum(u32) {
     kernel_delegated = 22,
     /// A signal to a group that we are in, or to everybody, was sent to the processes of the build alone. value: the signal; text: the call
     group_signal_kept = 23,
+    /// The kernel was given code, or its memory, a disk or the like was opened. text: the call, or the file
+    kernel_reached = 24,
 };
 
 pub const Gap = extern struct {

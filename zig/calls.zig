@@ -11,6 +11,7 @@ const abi = @import("abi.zig");
 const decode = @import("decode.zig");
 const families = @import("families.zig");
 const guards = @import("guards.zig");
+const kernel_reached = @import("kernel_reached.zig");
 const name_changes = @import("name_changes.zig");
 const opens = @import("opens.zig");
 const outside = @import("outside.zig");
@@ -356,8 +357,9 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit => {},
+        .none, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit, .perf => {},
         .truncate => if (result >= 0) opens.afterTruncate(tracer, thread),
+        .kernel => kernel_reached.onCall(tracer, thread, row, result),
         .root => if (result >= 0) {
             tracer.roots_differ = true;
         },

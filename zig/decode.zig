@@ -148,7 +148,10 @@ fn addName(context: *const Context, argument: Argument, items: *Items) sys.Error
     var text: [paths.max]u8 = undefined;
     // utimensat(fd, NULL, …) means the descriptor itself, and so does an empty path with AT_EMPTY_PATH.
     if (address == 0 and argument.at != Argument.none) return addDescriptor(context, argument.at, context.number(argument.at), items);
-    const given = context.memory.string(context.owner.tid, address, &text) catch |e| return items.unreadable(e);
+    const given = context.memory.string(context.owner.tid, address, &text) catch |e| {
+        if (address == 0 and e == error.BadAddress) return; // acct(NULL); for others it is EFAULT
+        return items.unreadable(e);
+    };
     if (given.truncated) items.flags |= records.bit(.truncated);
     if (given.bytes.len == 0 and argument.at != Argument.none and context.hasFlag(argument.flags, linux.AT.EMPTY_PATH))
         return addDescriptor(context, argument.at, context.number(argument.at), items);

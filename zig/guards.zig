@@ -74,7 +74,7 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         .mounts => if (mayBeServed(tracer, call, row)) {
             tracer.patience.needed = true;
         },
-        .none, .seccomp, .root, .ptrace, .truncate, .map, .times, .connect, .accept, .send, .receive, .take, .io_submit => {},
+        .none, .seccomp, .root, .ptrace, .truncate, .map, .times, .connect, .accept, .send, .receive, .take, .io_submit, .kernel, .perf => {},
     }
 }
 
@@ -120,6 +120,8 @@ fn sendToGroup(tracer: *Tracer, thread: *Thread, reach: syscalls.Reach, target: 
 fn isAimedAtUs(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) bool {
     const arguments = &thread.call.arguments;
     if (reach.signal != syscalls.Argument.none and @as(u32, @truncate(arguments[reach.signal])) == 0) return false;
+    const row = &syscalls.rows[thread.call.row];
+    if (row.special == .perf and arguments[4] & syscalls.perf_of_cgroup != 0) return false;
     const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
     return switch (reach.by) {
         .number => tracer.isOurs(thread, word),

@@ -25,12 +25,15 @@ const rows = [_]Row{
 /// It was opened for writing. `path` is what the descriptor's link shows.
 pub fn report(tracer: *Tracer, thread: *Thread, descriptor: i32, file: *const abi.FileIdentity, path: []const u8) void {
     for (rows) |row| {
-        if (row.file_system != file.file_system) continue;
-        // A single file that is mounted elsewhere has its own name in the mount only.
-        var buffer: [paths.max]u8 = undefined;
-        if (!isLast(path, row.name) and !isLast(rootOf(thread, descriptor, &buffer), row.name)) continue;
+        if (row.file_system != file.file_system or !isNamed(thread, descriptor, path, row.name)) continue;
         return tracer.gap(thread, .kernel_delegated, 0, path);
     }
+}
+
+/// By its last part. A single file that is mounted elsewhere has its own name in the mount only.
+pub fn isNamed(thread: *const Thread, descriptor: i32, path: []const u8, name: []const u8) bool {
+    var buffer: [paths.max]u8 = undefined;
+    return isLast(path, name) or isLast(rootOf(thread, descriptor, &buffer), name);
 }
 
 /// "/" also where nobody lists the mount.

@@ -165,7 +165,7 @@ const groups = [_]Group{
         .reason = "administration of the machine that touches no file's content",
         // zig fmt: off
         .Names = enum {
-            reboot, swapoff, vhangup, iopl, ioperm, delete_module, kcmp, nfsservctl, bdflush, vm86, vm86old,
+            reboot, swapoff, vhangup, delete_module, kcmp, nfsservctl, bdflush, vm86, vm86old,
             uprobe, uretprobe,
         },
         // zig fmt: on

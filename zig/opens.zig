@@ -8,6 +8,7 @@ const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const guards = @import("guards.zig");
 const kernel_programs = @import("kernel_programs.zig");
+const kernel_reached = @import("kernel_reached.zig");
 const own_files = @import("own_files.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
@@ -174,7 +175,10 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     };
     // For others the kernel keeps them closed: we are not dumpable.
     if (tracer.privileged and own_files.isPrivate(tracer, thread, opened)) return guards.takeBack(tracer, thread, number, link.path);
-    if (opened.for_writing) kernel_programs.report(tracer, thread, taken.descriptor, &fixed.file, link.path);
+    if (fixed.flags & o_path == 0) {
+        if (opened.for_writing) kernel_programs.report(tracer, thread, taken.descriptor, &fixed.file, link.path);
+        kernel_reached.onOpen(tracer, thread, taken.descriptor, &fixed.file, link.path, opened.for_writing);
+    }
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else

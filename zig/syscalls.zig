@@ -190,6 +190,10 @@ pub const Special = enum {
     take,
     /// A list of operations; those that write are counted.
     io_submit,
+    /// The kernel is given code, or somebody its memory or ports.
+    kernel,
+    /// What another process does is counted or sampled.
+    perf,
 };
 
 /// Where the six arguments are.
@@ -265,6 +269,8 @@ pub const owner = struct {
 };
 /// The same of /dev/userfaultfd, as userfaultfd(2).
 pub const userfaultfd_new = 0xaa00;
+/// perf_event_open(2): the number is that of a descriptor of a cgroup.
+pub const perf_of_cgroup = 4;
 const fan_class_asked = 0x4 | 0x8;
 
 pub const mmap_when: []const []const Condition = &.{
@@ -455,22 +461,24 @@ pub const rows = [_]Row{
     .{ .name = "mount_setattr", .special = .mounts, .arguments = &.{argAtFlags(0, 1, 2, .file)} },
     .{ .name = "pivot_root", .special = .root, .arguments = &.{ arg(0, .file), arg(1, .file) }, .names = &.{ 0, 1 } },
     .{ .name = "chroot", .special = .root, .arguments = &.{arg(0, .file)} },
-    .{ .name = "swapon", .arguments = &.{arg(0, .file)} },
-    .{ .name = "acct", .arguments = &.{arg(0, .file)} },
+    .{ .name = "swapon", .special = .kernel, .arguments = &.{arg(0, .file)} },
+    .{ .name = "acct", .special = .kernel, .arguments = &.{arg(0, .file)} },
     .{ .name = "uselib", .arguments = &.{arg(0, .file)} },
-    .{ .name = "init_module", .arguments = &.{arg(2, .text)} },
-    .{ .name = "finit_module", .arguments = &.{ fd0, arg(1, .text) } },
-    .{ .name = "kexec_load" },
-    .{ .name = "kexec_file_load", .arguments = &.{ fd0, arg(1, .descriptor) } },
-    .{ .name = "bpf" },
-    .{ .name = "perf_event_open" },
+    .{ .name = "init_module", .special = .kernel, .arguments = &.{arg(2, .text)} },
+    .{ .name = "finit_module", .special = .kernel, .arguments = &.{ fd0, arg(1, .text) } },
+    .{ .name = "kexec_load", .special = .kernel },
+    .{ .name = "kexec_file_load", .special = .kernel, .arguments = &.{ fd0, arg(1, .descriptor) } },
+    .{ .name = "bpf", .special = .kernel, .arguments = &.{sized(1, 2, .bytes)} },
+    .{ .name = "iopl", .special = .kernel },
+    .{ .name = "ioperm", .special = .kernel },
+    .{ .name = "perf_event_open", .special = .perf, .reaches = .{ .argument = 1 } },
     .{ .name = "userfaultfd", .special = .userfaultfd },
     // Only to be asked (FAN_CLASS_CONTENT, FAN_CLASS_PRE_CONTENT), not to be told.
     .{ .name = "fanotify_init", .special = .fanotify, .when = &.{&.{.{ .any_bits = .{ .argument = 0, .mask = fan_class_asked } }}} },
     .{ .name = "io_uring_setup", .special = .io_uring },
     .{ .name = "keyctl" },
     .{ .name = "add_key", .arguments = &.{ arg(0, .text), arg(1, .text) } },
-    .{ .name = "request_key", .arguments = &.{ arg(0, .text), arg(1, .text) } },
+    .{ .name = "request_key", .special = .kernel, .arguments = &.{ arg(0, .text), arg(1, .text) } },
 };
 
 // ---------------------------------------------------------------------------------------------

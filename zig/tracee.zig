@@ -103,7 +103,7 @@ pub const Call = struct {
     /// What it does with a watched descriptor, and that descriptor's socket at the entry.
     role: watch.Role = .none,
     socket: u64 = 0,
-    /// The process outside of the build that it reaches for; 0: none.
+    /// The process outside of the build that it reaches for; 0: none; below: all.
     outside: i32 = 0,
     /// The file that is to be opened for writing, if it is there.
     target: ?Target = null,

@@ -95,7 +95,7 @@ function exampleOf(event: GapEvent): string {
     case "own_file_opened":
       return event.text === "" ? `system call ${event.value}` : event.text;
     case "outside_reached":
-      return `${event.text} (process ${event.value})`;
+      return event.value === 0n ? `${event.text} (all processes)` : `${event.text} (process ${event.value})`;
     case "group_signal_kept":
       return `${event.text} of ${signalName(Number(event.value))}`;
     case "kernel_delegated":
@@ -112,6 +112,7 @@ function exampleOf(event: GapEvent): string {
     case "dumpable_kept":
     case "userfault_restricted":
     case "program_unknown":
+    case "kernel_reached":
       return event.text;
   }
 }

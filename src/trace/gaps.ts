@@ -92,6 +92,11 @@ export const gapTable = {
     severity: "gap",
     sentence: "a process of the build reached into one outside of it, whose doings are not seen",
   },
+  "kernel-reached": {
+    severity: "gap",
+    sentence:
+      "the kernel was given code by the build, or its memory, ports or a disk were opened: what is done that way passes by every tracer",
+  },
   "remote-file-system": {
     severity: "note",
     sentence: "files on a FUSE or network file system were read: its server decides what each reader gets",
@@ -138,4 +143,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   own_file_opened: "own-file-opened",
   kernel_delegated: "delegated",
   group_signal_kept: "group-signal-kept",
+  kernel_reached: "kernel-reached",
 };
