@@ -12,16 +12,18 @@ const sys = @import("sys.zig");
 /// PID_MAX_LIMIT of 64-bit kernels; the actual kernel.pid_max is below /proc.
 const pid_limit = 4 << 20;
 
-/// A process that does not die of SIGKILL in this time (a hanging file server) is given up.
-const give_up_ns = 30 * std.time.ns_per_s;
+/// When none of those that were killed dies for so long, they are given up: they wait in the kernel (for a file server that hangs, for
+/// a device), or are frozen by a cgroup of version 1. They die when that ends.
+const give_up_ns = 5 * std.time.ns_per_s;
 
 /// Kills the caller's children, and what becomes its child thereby, until none is left; returns how many
 /// it killed. What refuses to be killed (a set-uid program, for an ordinary user) is left alone.
 /// `reap_all`: the caller has no other children whose status somebody else waits for.
 pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
-    const began = sys.nowNs();
+    var since = sys.nowNs();
     var pass: Pass = .{};
     while (true) {
+        const before = pass.left;
         pass.left = 0;
         pass.refused = 0;
         forEachListed(&pass) catch forEachPid(&pass);
@@ -30,7 +32,8 @@ pub fn killUntilNone(options: struct { reap_all: bool }) u32 {
         // There are children that /proc does not show (hidepid=): ask for every number.
         if (pass.left == 0) forEachPid(&pass);
         if (pass.left > 0 and pass.left == pass.refused) return pass.killed;
-        if (sys.nowNs() - began > give_up_ns) return pass.killed;
+        if (pass.left != before) since = sys.nowNs();
+        if (sys.nowNs() - since > give_up_ns) return pass.killed;
         sys.sleepMs(1);
     }
 }

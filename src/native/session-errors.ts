@@ -118,10 +118,13 @@ export function traceLost(error: RecordError): ToolError {
 
 const signalNumbers = new Map<string, number>(Object.entries(constants.signals));
 
-export function interruptedTwice(signal: string): ToolError {
+/** `isAllDead`: not so where what was killed does not die (zig/children.zig). */
+export function interruptedTwice(signal: string, isAllDead: boolean): ToolError {
+  const status = 128 + (signalNumbers.get(signal) ?? 0);
+  const hint = "what is left of it does not die: a cgroup has frozen it, or it waits in the kernel for a device or a file server";
   return new ToolError(
     "interrupted-twice",
     `interrupted by ${signal} and again: the command has been killed, no record is written`,
-    { status: 128 + (signalNumbers.get(signal) ?? 0) },
+    isAllDead ? { status } : { status, hint },
   );
 }

@@ -21,7 +21,7 @@ import {
   mayBeThePlace,
   traceLost,
 } from "./session-errors.ts";
-import { readYama } from "./surroundings.ts";
+import { hasChildren, readYama } from "./surroundings.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export interface Outcome {
@@ -112,8 +112,10 @@ export class Session {
       await this.#runToEnd(onEvent, wakeups);
     } catch (error) {
       // Whatever it was, there will be no record: nothing may go on unwatched.
+      const isTwice = this.#control.killAll;
       this.#library.killAll();
       await this.#until(() => this.#control.tracerGone, wakeups);
+      if (isTwice) throw interruptedTwice(signalName(this.#control.firstSignal), !hasChildren());
       throw error instanceof RecordError ? traceLost(error) : error;
     } finally {
       wakeups.close();
@@ -127,7 +129,7 @@ export class Session {
   async #runToEnd(onEvent: (event: Event) => void, wakeups: Wakeups): Promise<void> {
     const control = this.#control;
     while (true) {
-      if (control.killAll) throw interruptedTwice(signalName(control.firstSignal));
+      if (control.killAll) throw killedByPerson;
       // Before the drain: once the tracer is gone, no record can appear behind the head that is read then.
       const gone = control.tracerGone;
       this.#rings.drain(onEvent);
@@ -138,13 +140,13 @@ export class Session {
     }
     this.#checkEnd();
     await this.#until(() => control.pumpDone || control.killAll, wakeups);
-    if (control.killAll) throw interruptedTwice(signalName(control.firstSignal));
+    if (control.killAll) throw killedByPerson;
   }
 
   /** The tracer is gone, and every record that it wrote has been read. */
   #checkEnd(): void {
     const control = this.#control;
-    if (control.killAll) throw interruptedTwice(signalName(control.firstSignal));
+    if (control.killAll) throw killedByPerson;
     const command = escapeBytes(this.argv[this.#argvIndex] ?? none);
     const directory = this.#workingDirectory === undefined ? "." : escapeBytes(this.#workingDirectory);
     if (control.phase === "failed") {
@@ -211,6 +213,8 @@ export class Session {
 }
 
 const none = new Uint8Array(0);
+/** Inside of a session only: `run` puts it into words once all is over. */
+const killedByPerson = new Error("killed by a second signal");
 
 /**
  * Our very last act where the tracer is left behind: it shares our descriptors, and whoever reads our output would wait for

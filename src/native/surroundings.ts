@@ -46,6 +46,12 @@ export function readYama(): number | undefined {
   return scope === undefined || !/^\d$/.test(scope) ? undefined : Number(scope);
 }
 
+/** Without those that only wait for their status to be read. Where the kernel does not list them: none. */
+export function hasChildren(): boolean {
+  const numbers = text(`/proc/self/task/${process.pid}/children`)?.trim().split(" ") ?? [];
+  return numbers.some(number => /^\d+ \(.*\) [^ZX] /s.test(text(`/proc/${number}/stat`) ?? ""));
+}
+
 /** Major and minor number; a release without them counts as new. */
 export function isOlderThan(kernel: string, [major, minor]: readonly [number, number]): boolean {
   const numbers = /^(\d+)\.(\d+)/.exec(kernel);
