@@ -211,7 +211,7 @@ fn addTraceesStep(b: *std.Build) void {
 /// Names of the Zig files directly in a directory, sorted; the build is configured again when one comes or goes.
 fn zigFiles(b: *std.Build, directory: []const u8) []const []const u8 {
     var names: std.ArrayList([]const u8) = .empty;
-    b.dependOnDirectoryContents(b.path(directory));
+    b.dependOnDirectoryMetadata(b.path(directory));
     const io = b.graph.io;
     var dir = b.root.openDir(io, directory, .{ .iterate = true }) catch return &.{};
     defer dir.close(io);

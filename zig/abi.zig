@@ -495,7 +495,7 @@ pub const GapKind = enum(u32) {
     untraced_child = 1,
     /// Alive at the end of the grace period and killed. value: pid; text: comm
     survivor_killed = 2,
-    /// Memory of a process could not be read. value: syscall number
+    /// Memory of a process could not be read. value: syscall number; text: the call's name, or the program
     unreadable_memory = 3,
     /// A set-uid, set-gid or file-capability program ran without its privilege. text: program
     privilege_not_gained = 4,
@@ -511,7 +511,7 @@ pub const GapKind = enum(u32) {
     x32_refused = 9,
     /// A limit was hit. value: which one; text: its name
     limit = 10,
-    /// A tracee went away between a call and our look at it, so that the call's result or file is not known. value: syscall number
+    /// A tracee went away between a call and our look at it, so that the call's result or file is not known. value: syscall number; text: its name
     tracee_gone = 11,
     /// A call with a number that this version does not know. value: the number
     unknown_syscall = 12,

@@ -331,7 +331,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     decode.after(&context(tracer, thread), row, result, tracer.tracees.bufferOf(call), &items) catch |e| {
         // Killed since: that it was done, and with which result, is known.
         if (e != error.TraceeGone) return e;
-        tracer.gap(thread, .tracee_gone, call.number, "");
+        tracer.gap(thread, .tracee_gone, call.number, call.name());
         record(tracer, thread, result, &.{ .items = &items });
         return e;
     };
@@ -417,16 +417,25 @@ pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     endNameChange(tracer, call, false);
     switch (call.at_exit) {
         .nothing, .guard, .closing => {},
-        .write => if (call.writes != null) tracer.gap(thread, .tracee_gone, call.number, ""),
+        .write => if (call.writes != null) tracer.gap(thread, .tracee_gone, call.number, call.name()),
         // A descriptor for reading that nobody lived to use has told the build nothing.
-        .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, ""),
+        .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, call.name()),
         .record => {
             // What came with a message was nobody's any more.
             if (call.row != Call.no_row and syscalls.rows[call.row].special == .receive) return;
-            if (!canWait(call)) tracer.gap(thread, .tracee_gone, call.number, "");
+            if (!canWait(call) and !endsWithCaller(call)) tracer.gap(thread, .tracee_gone, call.number, call.name());
             record(tracer, thread, 0, &.{ .entry_only = true });
         },
     }
+}
+
+/// What the call would have done is gone with who made it. A program whose main thread ends while another one gives itself a name
+/// (every rustc) has not lost anything, and the record has the call, without its result.
+fn endsWithCaller(call: *const Call) bool {
+    if (call.row == Call.no_row) return false;
+    // Another thread may have brought the filter into effect for those that an exec leaves alive.
+    if (syscalls.rows[call.row].special == .prctl) return call.arguments[0] != syscalls.pr.set_seccomp;
+    return syscalls.rows[call.row].ends_with_caller;
 }
 
 /// Calls in which a process is ordinarily killed: a server in accept.
@@ -443,7 +452,7 @@ pub fn reportUnreadable(tracer: *Tracer, thread: *Thread) void {
     const process = tracer.tracees.processOf(thread);
     if (process.unreadable_reported) return;
     process.unreadable_reported = true;
-    tracer.gap(thread, .unreadable_memory, thread.call.number, "");
+    tracer.gap(thread, .unreadable_memory, thread.call.number, thread.call.name());
 }
 
 pub fn limit(tracer: *Tracer, thread: *Thread, name: []const u8) void {

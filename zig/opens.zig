@@ -253,7 +253,7 @@ fn recordOwn(tracer: *Tracer, thread: *Thread, descriptor: i32, own: Own) void {
 
 /// Killed before we could look at what it has opened.
 fn lose(tracer: *Tracer, thread: *Thread, e: sys.Error) sys.Error {
-    if (e == error.TraceeGone and leavesTraces(&thread.call)) tracer.gap(thread, .tracee_gone, thread.call.number, "");
+    if (e == error.TraceeGone and leavesTraces(&thread.call)) tracer.gap(thread, .tracee_gone, thread.call.number, thread.call.name());
     return e;
 }
 

@@ -28,6 +28,8 @@ pub const Row = struct {
     /// Paths whose last part may lead to another file afterwards.
     names: []const u8 = &.{},
     special: Special = .none,
+    /// All that it changes is the caller, its descriptors, its memory: if that was killed in it, whether it was done makes no difference.
+    ends_with_caller: bool = false,
     /// A call that acts on another process. Aimed at the tracer or the front end it is refused.
     reaches: ?Reach = null,
     layout: Layout = .registers,
@@ -404,8 +406,8 @@ pub const rows = [_]Row{
         .special = .ioctl,
         .arguments = &.{fd0},
     },
-    .{ .name = "memfd_create", .arguments = &.{ arg(0, .text), made } },
-    .{ .name = "memfd_secret", .arguments = &.{made} },
+    .{ .name = "memfd_create", .arguments = &.{ arg(0, .text), made }, .ends_with_caller = true },
+    .{ .name = "memfd_secret", .arguments = &.{made}, .ends_with_caller = true },
 
     // Content by write(2), with full detail. tee and vmsplice write to pipes only.
     .{ .name = "write", .event = .write, .detail = .full, .writes_to = 0 },
@@ -424,11 +426,11 @@ pub const rows = [_]Row{
     .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },
 
     // Network
-    .{ .name = "socket", .arguments = &.{made} },
+    .{ .name = "socket", .arguments = &.{made}, .ends_with_caller = true },
     .{ .name = "bind", .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "connect", .special = .connect, .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "listen", .arguments = &.{fd0} },
-    .{ .name = "socketpair", .arguments = &.{arg(3, .pair)} },
+    .{ .name = "socketpair", .arguments = &.{arg(3, .pair)}, .ends_with_caller = true },
     .{ .name = "accept", .special = .accept, .arguments = &.{ fd0, sized(1, 2, .peer), made } },
     .{ .name = "accept4", .special = .accept, .arguments = &.{ fd0, sized(1, 2, .peer), made } },
     // Only with an address: on a connected socket it is as frequent as write.
@@ -441,9 +443,9 @@ pub const rows = [_]Row{
     .{ .name = "recvmmsg_time64", .special = .receive, .arguments = &.{arg(1, .received)} },
     .{ .name = "socketcall", .layout = .ia32_socketcall },
     // A socket onto standard input, output or error.
-    .{ .name = "dup", .arguments = &.{arg(0, .socket)} },
-    .{ .name = "dup2", .when = onto_stdio, .arguments = &.{arg(0, .socket)} },
-    .{ .name = "dup3", .when = onto_stdio, .arguments = &.{arg(0, .socket)} },
+    .{ .name = "dup", .arguments = &.{arg(0, .socket)}, .ends_with_caller = true },
+    .{ .name = "dup2", .when = onto_stdio, .arguments = &.{arg(0, .socket)}, .ends_with_caller = true },
+    .{ .name = "dup3", .when = onto_stdio, .arguments = &.{arg(0, .socket)}, .ends_with_caller = true },
     .{ .name = "fcntl", .special = .fcntl, .when = fcntl_when, .arguments = &.{arg(0, .socket)} },
     .{ .name = "fcntl64", .special = .fcntl, .when = fcntl_when, .arguments = &.{arg(0, .socket)} },
 

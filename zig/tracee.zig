@@ -116,6 +116,11 @@ pub const Call = struct {
     /// `closing`: the call is our own, see inject.zig; its buffer has the thread's registers.
     pub const AtExit = enum { nothing, open, record, guard, write, closing };
     pub const no_row = 0xff;
+
+    /// Empty for a call that has no row.
+    pub fn name(call: *const Call) []const u8 {
+        return if (call.row == no_row) "" else syscalls.rows[call.row].name;
+    }
     pub const no_buffer = 0xffff_ffff;
 };
 

@@ -16,7 +16,7 @@ export const gapTable = {
   "survivor-killed": { severity: "gap", sentence: "processes outlived the command and its grace period and were killed" },
   "unreadable-memory": { severity: "gap", sentence: "arguments of a call could not be read from the memory of the process" },
   "unreadable-descriptor": { severity: "gap", sentence: "what a descriptor refers to could not be found out" },
-  "tracee-gone": { severity: "gap", sentence: "a process was killed between a call and our look at its result" },
+  "tracee-gone": { severity: "gap", sentence: "a process ended between a call and our look at its result" },
   "parent-unknown": { severity: "gap", sentence: "the creator of a process died before it was known" },
   "unknown-syscall": { severity: "gap", sentence: "a system call was made that this version does not know" },
   "privilege-not-gained": {
