@@ -5,7 +5,7 @@ import { recordOf, Scratch, start, tracee, users } from "./harness.ts";
 import { gaps } from "./record.ts";
 import { inconsistencies, parseLines, unseen } from "./seen.ts";
 
-const ways = ["files", "memory", "sent", "taken", "inherited", "mapped", "read", "made-writable"];
+const ways = ["files", "memory", "sent", "taken", "inherited", "mapped", "read", "made-writable", "shared", "shared-once"];
 
 for (const user of users) {
   describe(`as ${user}`, () => {

@@ -34,16 +34,26 @@ export interface FileRecord {
   header?: { hasWriters: boolean };
 }
 
+interface Reader {
+  content: Content;
+  process: number;
+  path: string;
+  /** It had the file mapped for writing itself. */
+  shares: boolean;
+}
+
 interface Inode {
   /** Counts what may have changed the content without a trace in size and mtime: opens for writing, times set. */
   generation: number;
   /** When somebody first had a shared map, which can be written: stores leave no trace in ctime. Undefined: nobody. */
   mappedNs: bigint | undefined;
+  /** Who has one now. */
+  mappers: Set<number> | undefined;
   cached: { file: FileIdentity; generation: number; content: Content } | undefined;
   /** Digests of a file whose ctime had moved since its open: right, unless an event is still to come that says otherwise. */
-  doubtful: { content: Content; ctimeNs: bigint; process: number; path: string }[] | undefined;
+  doubtful: { reader: Reader; ctimeNs: bigint }[] | undefined;
   /** Digests of a file that had writers at its open, until we know that none of them had mapped it by the digest's end. */
-  shared: { content: Content; endNs: bigint; process: number; path: string }[] | undefined;
+  shared: { reader: Reader; endNs: bigint }[] | undefined;
 }
 
 /** Before Linux 6.13 ctime moves once a tick (at most 10 ms): a write in the tick of the last one does not show in it. */
@@ -81,6 +91,8 @@ export class Contents {
   readonly empty: Content;
   readonly #unknown = new Map<UnhashedReason, Content>();
   readonly #inodes = new Map<string, Inode>();
+  /** By process: what it has mapped. */
+  readonly #maps = new Map<number, Set<Inode>>();
   /** By sequence number of the record that handed the descriptor over: what a `known_content` refers to. */
   readonly #bySequence = new Map<number, Content>();
   /** An exec of a script hands over two: the script's content, with its inode to tell it from the interpreter's. */
@@ -97,6 +109,7 @@ export class Contents {
   /** After the last digest: what was only needed to decide them. */
   release(): void {
     this.#inodes.clear();
+    this.#maps.clear();
     this.#bySequence.clear();
     this.#programs.clear();
   }
@@ -136,8 +149,8 @@ export class Contents {
   touched(file: FileIdentity, when: "before" | "after"): void {
     const inode = this.#inode(lifeKey(file));
     inode.generation++;
-    for (const { content, ctimeNs, process, path } of inode.doubtful ?? []) {
-      if (when === "before" ? ctimeNs > file.ctimeNs : ctimeNs >= file.ctimeNs) this.spoil(content, process, path);
+    for (const { reader, ctimeNs } of inode.doubtful ?? []) {
+      if (when === "before" ? ctimeNs > file.ctimeNs : ctimeNs >= file.ctimeNs) this.#lost(reader);
     }
     inode.doubtful = undefined;
   }
@@ -154,12 +167,33 @@ export class Contents {
     this.#reportGap("changed-while-read", process, path);
   }
 
-  /** From `timeNs` on stores can change it. Digests that were done by then are right. */
-  mapped(file: { device: bigint; inode: bigint; birthNs: bigint }, timeNs: bigint): void {
+  /**
+   * A reader's content is not known any more. Who has the file mapped for writing itself shares memory with others that have it: what
+   * it sees there changes with every store, and is as little an input as what comes through a pipe.
+   */
+  #lost({ content, process, path, shares }: Reader): void {
+    if (!shares) return this.spoil(content, process, path);
+    content.digests = noDigests;
+    content.reason = "shared-memory";
+  }
+
+  /** From `timeNs` on stores of `process` can change it. Digests that were done by then are right. */
+  mapped(file: { device: bigint; inode: bigint; birthNs: bigint }, process: number, timeNs: bigint): void {
     const inode = this.#inode(lifeKey(file));
     inode.mappedNs ??= timeNs;
-    for (const { content, endNs, process, path } of inode.shared ?? []) if (endNs >= timeNs) this.spoil(content, process, path);
+    inode.mappers ??= new Set();
+    inode.mappers.add(process);
+    const maps = this.#maps.get(process);
+    if (maps) maps.add(inode);
+    else this.#maps.set(process, new Set([inode]));
+    for (const { reader, endNs } of inode.shared ?? []) if (endNs >= timeNs) this.#lost(reader);
     inode.shared = undefined;
+  }
+
+  /** The process has a new program, or is gone: it has nothing mapped. */
+  unmapped(process: number): void {
+    for (const inode of this.#maps.get(process) ?? []) inode.mappers?.delete(process);
+    this.#maps.delete(process);
   }
 
   /** Its inode can come back as another file. */
@@ -289,6 +323,7 @@ export class Contents {
   #digest(record: FileRecord, content: Content, inode: Inode, path: string, remote: boolean): void {
     const { file, held } = record;
     const { generation } = inode;
+    const reader: Reader = { content, process: record.process, path, shares: inode.mappers?.has(record.process) === true };
     const expected = { size: file.size, mtimeNs: file.mtimeNs };
     this.digester.digest({ descriptor: held, expected }, { bytes: Number(file.size), remote }, result => {
       this.closeDescriptor(held);
@@ -299,14 +334,15 @@ export class Contents {
       // What a map's owner has stored meanwhile shows nowhere.
       const hasWriters = record.header?.hasWriters === true && result.kind === "digest";
       const stored = hasWriters && inode.mappedNs !== undefined;
-      this.settle(content, rewritten || stored ? { id: result.id, kind: "changed" } : result, record.process, path);
+      if (rewritten || stored || result.kind === "changed") this.#lost(reader);
+      else this.settle(content, result, record.process, path);
       if (hasWriters && !stored) {
         inode.shared ??= [];
-        inode.shared.push({ content, endNs: result.endNs, process: record.process, path });
+        inode.shared.push({ reader, endNs: result.endNs });
       }
       if (!hasMoved || rewritten) return;
       inode.doubtful ??= [];
-      inode.doubtful.push({ content, ctimeNs: result.state.ctimeNs, process: record.process, path });
+      inode.doubtful.push({ reader, ctimeNs: result.state.ctimeNs });
     });
   }
 
@@ -338,7 +374,7 @@ export class Contents {
   #inode(key: string): Inode {
     let inode = this.#inodes.get(key);
     if (!inode) {
-      inode = { generation: 0, mappedNs: undefined, cached: undefined, doubtful: undefined, shared: undefined };
+      inode = { generation: 0, mappedNs: undefined, mappers: undefined, cached: undefined, doubtful: undefined, shared: undefined };
       this.#inodes.set(key, inode);
     }
     return inode;

@@ -3,6 +3,7 @@
 // The rules stand in docs/command-run.md: readers get the content at their open, writers the content that they left.
 // What is long-lived and large is kept once: paths are interned, contents shared.
 import type {
+  ExecEvent,
   ExitEvent,
   FileIdentity,
   InheritedEvent,
@@ -104,6 +105,7 @@ export class Files {
     process.alive = false;
     process.reads.pack();
     this.#written.ended(event.process);
+    this.#contents.unmapped(event.process);
   }
 
   onOpen(event: OpenEvent): void {
@@ -158,6 +160,10 @@ export class Files {
     const known = process.bytes.get(file);
     if (known) known.bytes += event.bytes;
     else process.bytes.set(file, { bytes: event.bytes, timeNs: event.firstTimeNs });
+  }
+
+  onExec(event: ExecEvent): void {
+    this.#contents.unmapped(event.process);
   }
 
   /** The kernel has read a program or an interpreter; an exec is no open. */
@@ -307,7 +313,7 @@ export class Files {
     if (event.result < 0n && event.result >= -4095n) return;
     for (const item of event.items) {
       if (item.kind !== "descriptor" || item.writable !== true) continue;
-      this.#contents.mapped(item.file, event.timeNs);
+      this.#contents.mapped(item.file, event.process, event.timeNs);
       this.#mappedFiles.add(fileKey(item.file));
     }
   }

@@ -136,6 +136,7 @@ export type UnhashedReason =
   | "too-large"
   | "unreadable"
   | "changed-while-read"
+  | "shared-memory"
   | "anonymous"
   | "overwritten"
   | "gone";

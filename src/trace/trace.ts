@@ -133,6 +133,7 @@ export class Trace {
         return;
       case "exec":
         this.#processes.onExec(event);
+        this.#files.onExec(event);
         return;
       case "written":
         this.#files.onWritten(event);

@@ -9,6 +9,8 @@
 //!     outlives mapped       a map that a child of the opener has inherited
 //!     outlives read         a map of a living process: a reader opens the file, then the map is stored to
 //!     outlives made-writable  the same, of a map that could only be read at first, and whose descriptor is closed
+//!     outlives shared       the same, and the reader has the file mapped for writing itself
+//!     outlives shared-once  the same, but before its exec
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -26,12 +28,15 @@ var descriptor: usize = 0;
 var mapping: [*]u8 = undefined;
 
 const ways = .{
-    .{ "files", viaFiles },         .{ "memory", viaMemory }, .{ "sent", viaMessage },   .{ "taken", viaPidfd },
-    .{ "inherited", viaInherited }, .{ "mapped", viaMapped }, .{ "read", whileReading }, .{ "made-writable", madeWritable },
+    .{ "files", viaFiles },         .{ "memory", viaMemory },       .{ "sent", viaMessage },   .{ "taken", viaPidfd },
+    .{ "inherited", viaInherited }, .{ "mapped", viaMapped },       .{ "read", whileReading }, .{ "made-writable", madeWritable },
+    .{ "shared", whileShared },     .{ "shared-once", onceShared }, .{ "reader", reader },
 };
+var program: [*:0]const u8 = undefined;
 
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
+    program = arguments.at(0).?;
     const way = arguments.at(1) orelse t.fail("no way given", 0);
     inline for (ways) |row| if (std.mem.eql(u8, row[0], way)) return row[1]();
     t.fail("no such way", 0);
@@ -162,42 +167,74 @@ fn viaPidfd() void {
 }
 
 fn whileReading() void {
-    readWhileMapped(false);
+    readWhileMapped(.{});
 }
 
 fn madeWritable() void {
-    readWhileMapped(true);
+    readWhileMapped(.{ .made_writable = true });
+}
+
+fn whileShared() void {
+    readWhileMapped(.{ .reader = .shares });
+}
+
+fn onceShared() void {
+    readWhileMapped(.{ .reader = .shared_before_exec });
+}
+
+const size = 64 << 20;
+const Kind = struct {
+    made_writable: bool = false,
+    reader: enum { only_reads, shares, shared_before_exec } = .only_reads,
+};
+/// The reader's end of what it says when it has opened the file.
+const opened_descriptor = 9;
+
+fn reader() void {
+    readIt(.only_reads);
+}
+
+fn readIt(kind: @FieldType(Kind, "reader")) noreturn {
+    if (kind != .only_reads) {
+        const own = t.open(path, O.rdwr, 0);
+        _ = t.must(.mmap, .{ 0, @as(usize, size), 3, 1, own, 0 });
+    }
+    if (kind == .shared_before_exec) {
+        const words = [_:null]?[*:0]const u8{ program, "reader" };
+        const none = [_:null]?[*:0]const u8{};
+        _ = t.must(.execve, .{ program, &words, &none });
+    }
+    _ = t.open(path, O.rdonly, 0);
+    _ = t.must(.write, .{ opened_descriptor, "x", 1 });
+    var line: t.Line = .{};
+    const reason = if (kind == .shares) "shared-memory" else "changed-while-read";
+    line.begin("unhashed").number("pid", t.pid()).text("path", t.absolute(&path_buffer, path)).text("reason", reason).end();
+    t.exit(0);
 }
 
 /// The reader finds one content, and our digest would be of a mixture.
-fn readWhileMapped(made_writable: bool) void {
-    const size = 64 << 20;
+fn readWhileMapped(kind: Kind) void {
     const read = 1;
     const write = 2;
     const made = t.open(path, O.rdwr | O.creat | O.trunc, 0o644);
     _ = t.must(.ftruncate, .{ made, @as(usize, size) });
-    const protection: usize = if (made_writable) read else read | write;
+    const protection: usize = if (kind.made_writable) read else read | write;
     const bytes: [*]u8 = @ptrFromInt(t.must(.mmap, .{ 0, @as(usize, size), protection, 1, made, 0 }));
-    if (made_writable) {
+    if (kind.made_writable) {
         t.close(made);
         _ = t.must(.mprotect, .{ bytes, @as(usize, size), read | write });
     }
     @memset(bytes[0..size], 'A');
     var opened: [2]i32 = undefined;
     _ = t.must(.pipe2, .{ &opened, 0 });
-    const reader = t.fork();
-    if (reader == 0) {
-        _ = t.open(path, O.rdonly, 0);
-        _ = t.must(.write, .{ opened[1], "x", 1 });
-        var line: t.Line = .{};
-        line.begin("unhashed").number("pid", t.pid()).text("path", t.absolute(&path_buffer, path)).text("reason", "changed-while-read").end();
-        t.exit(0);
-    }
+    _ = t.must(.dup2, .{ opened[1], @as(usize, opened_descriptor) });
+    const child = t.fork();
+    if (child == 0) readIt(kind.reader);
     var byte: [1]u8 = undefined;
     _ = t.must(.read, .{ opened[0], &byte, byte.len });
     @memset(bytes[0..size], 'B');
-    _ = t.reap(reader);
+    _ = t.reap(child);
     var line: t.Line = .{};
-    line.begin("gap").text("kind", "changed-while-read").end();
+    if (kind.reader != .shares) line.begin("gap").text("kind", "changed-while-read").end();
     written();
 }
