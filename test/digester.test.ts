@@ -18,9 +18,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { holesLeft, holesTaken } from "../src/file-limits.ts";
 import { attemptsMax, type DigestJob, type DigestResult, digestFile, type HashName } from "../src/trace/digest-file.ts";
 import { Digester } from "../src/trace/digester.ts";
-import { holesTaken } from "../src/trace/file-types.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "cilock-digester-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -208,7 +208,7 @@ describe("holes of all files together are bounded, where a file has a GiB of the
   test.each(rows)("%s", (_, size, blocks, taken) => expect(holesTaken({ size, blocks })).toBe(taken));
 
   test("what is left stays for smaller files", () => {
-    const left = Int32Array.of(1023);
+    const left = holesLeft(1023);
     withDescriptor(sparse(1 << 30), descriptor => {
       expect(digestFile({ id: 1, descriptor }, ["sha256"], left)).toEqual({ id: 1, kind: "too-large" });
     });
@@ -216,7 +216,7 @@ describe("holes of all files together are bounded, where a file has a GiB of the
   });
 
   test("the threads know", async () => {
-    using digester = new Digester({ hashes: ["sha256"], holesMax: 100 });
+    using digester = new Digester({ hashes: ["sha256"], holes: holesLeft(100) });
     const descriptors = [sparse(1 << 30), sparse(1 << 20)].map(path => openSync(path, "r"));
     const results = await digestAll(
       digester,

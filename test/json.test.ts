@@ -15,6 +15,7 @@ import {
 } from "../src/attestation/json.ts";
 import { parseDepthMax, parseJson, pickFields } from "../src/attestation/json-parse.ts";
 import { replaceBadBytes } from "../src/text.ts";
+import { randomOf } from "./seeded.ts";
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 const parse = (json: string | Uint8Array, strict = false) => parseJson(Buffer.from(json as string), { strict });
@@ -218,15 +219,10 @@ describe("random values", () => {
   });
 });
 
-/** Mulberry32: small, and the same everywhere. */
+/** From 0 up to, not including, 1. */
 function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const { below } = randomOf(seed);
+  return () => below(2 ** 32) / 2 ** 32;
 }
 
 function randomValue(random: () => number, depth: number): JsonValue {

@@ -23,21 +23,11 @@ import {
   serverName,
   sized,
 } from "./protocols-bytes.ts";
+import { randomOf, rounds, seed } from "./seeded.ts";
 
-const seed = Number(process.env.CILOCK_FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 32)) >>> 0;
-const rounds = Number(process.env.CILOCK_FUZZ_ROUNDS ?? 300);
 console.log(`protocols: CILOCK_FUZZ_SEED=${seed}`);
 
-/** mulberry32: small, and the same on every machine. */
-function randomFrom(start: number): (below: number) => number {
-  let state = start;
-  return below => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
+const randomFrom = (start: number): ((below: number) => number) => randomOf(start).below;
 
 type Random = ReturnType<typeof randomFrom>;
 

@@ -19,8 +19,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isTooLarge } from "../src/file-limits.ts";
 import type { FileIdentity } from "../src/native/events.ts";
-import { isTooLarge } from "../src/trace/file-types.ts";
 import { gapTable } from "../src/trace/gaps.ts";
 import type { ProcessObservation, TraceObservation } from "../src/trace/observation.ts";
 import { bytesItem, identityOf, noFile, O, pathItem, Script } from "./trace-events.ts";

@@ -1,10 +1,22 @@
 // The walk over a working directory: which files it finds, under which names, and what it says about the rest.
 import { afterAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { emptyWalk, lookAt, type Unread, type Walk, type WalkOptions, walk } from "../src/facts/walk.ts";
+import { holesLeft } from "../src/file-limits.ts";
 
 const root = mkdtempSync(join(tmpdir(), "cilock-walk-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -216,6 +228,33 @@ test("a digest of a file that was written a moment ago is never used again", () 
     files: before.files.map(file => ({ ...file, settled: false, digest: { sha256: "lie" } })),
   };
   expect(look(directory, { earlier: unsettled }).files[0]?.digest.sha256).toBe(sha256("one"));
+});
+
+test("sparse files take from what is left for the run; one that does not fit is listed as unread, smaller ones are not", () => {
+  const directory = tree({ a: "", b: "", small: "1" });
+  for (const name of ["a", "b"]) truncateSync(join(directory, name), 2 ** 30);
+  const holes = holesLeft(1023);
+  const found = look(directory, { holes });
+  expect(paths(found)).toEqual(["small"]);
+  expect(found.unread).toEqual(["a", "b"].map(path => ({ path, reason: "too many holes", what: "content" })));
+  expect(holes[0]).toBe(1023);
+});
+
+test("a large file is read once, however many names and links lead to it", () => {
+  const directory = tree({ a: "" });
+  truncateSync(join(directory, "a"), 64 << 20);
+  const names = Array.from({ length: 2000 }, (_, i) => `l${i}`);
+  for (const [i, name] of names.entries()) {
+    if (i % 2 === 0) linkSync(join(directory, "a"), join(directory, name));
+    else symlinkSync("a", join(directory, name));
+  }
+  const { ctimeNs } = statSync(join(directory, "a"), { bigint: true });
+  while (BigInt(Date.now()) * 1_000_000n - ctimeNs < 30_000_000n) Bun.sleepSync(5);
+  // One reading each would be 125 GiB.
+  const found = look(directory);
+  expect(found.unread).toEqual([]);
+  expect(new Set(paths(found))).toEqual(new Set(["a", ...names]));
+  expect(new Set(found.files.map(file => file.digest.sha256)).size).toBe(1);
 });
 
 /** Waits until what is in the directory is old enough for its ctime to tell. */

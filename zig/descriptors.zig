@@ -9,6 +9,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const file_systems = @import("file_systems.zig");
 const known_content = @import("known.zig");
 const sys = @import("sys.zig");
 const patience_mod = @import("patience.zig");
@@ -179,7 +180,7 @@ pub const Descriptors = struct {
         if (descriptors.foreign_seen) if (descriptors.patience) |patience| {
             const file = if (statOf(descriptor)) |stat| identityOf(&stat) else |_| abi.FileIdentity{};
             const entry = descriptors.slotOf(file.device).*;
-            const is_local = entry.known and entry.device == file.device and !known_content.isServed(entry.type);
+            const is_local = entry.known and entry.device == file.device and !file_systems.isServed(entry.type);
             if (isServable(&file) and !is_local) return patience.close(descriptor);
         };
         sys.close(descriptor);
@@ -223,7 +224,7 @@ pub const Descriptors = struct {
         const entry = descriptors.slotOf(file.device);
         if (entry.known and entry.device == file.device) return entry.type;
         const found = descriptors.askFileSystem(file, descriptor);
-        if (known_content.isServed(found)) descriptors.foreign_seen = true;
+        if (file_systems.isServed(found)) descriptors.foreign_seen = true;
         if (found != 0) entry.* = .{ .device = file.device, .type = found, .known = true };
         return found;
     }
@@ -259,7 +260,7 @@ pub const Descriptors = struct {
     /// A descriptor of `taken` for the front end, or why there is none. Counts it as handed over: the record must follow.
     pub fn hold(descriptors: *Descriptors, taken: i32, file: *const abi.FileIdentity, options: HoldOptions) Held {
         if (!isRegular(file.mode)) return .{ .not_held = .not_regular };
-        if (isPseudo(file.file_system)) return .{ .not_held = .pseudo_file_system };
+        if (file_systems.isPseudo(file.file_system)) return .{ .not_held = .pseudo_file_system };
         if (options.for_writing) {
             descriptors.known.written(file.device, file.inode);
         } else if (descriptors.known.find(file)) |sequence| {
@@ -267,7 +268,7 @@ pub const Descriptors = struct {
         }
         const limit = sys.nowNs() + patience_mod.answer_max_ns;
         const copy = while (true) {
-            switch (descriptors.reopen(taken, known_content.isServed(file.file_system))) {
+            switch (descriptors.reopen(taken, file_systems.isServed(file.file_system))) {
                 .descriptor => |number| break number,
                 .failed => |e| {
                     if ((e == .MFILE or e == .NFILE) and descriptors.waitForRelease(limit)) continue;
@@ -515,35 +516,6 @@ pub fn isRegular(mode: u32) bool {
 
 pub fn isSocket(mode: u32) bool {
     return mode & type_mask == 0o140000;
-}
-
-/// Regular files in name only: what they hold is made when it is read.
-pub fn isPseudo(file_system: u32) bool {
-    return switch (file_system) {
-        0x9fa0, // proc
-        0x6265_6572, // sysfs
-        0x6462_6720, // debugfs
-        0x7472_6163, // tracefs
-        0x7363_6673, // securityfs
-        0x0027_e0eb, // cgroup
-        0x6367_7270, // cgroup2
-        0x1cd1, // devpts
-        0x4249_4e4d, // binfmt_misc
-        0x6265_6570, // configfs
-        0xf97c_ff8c, // selinux
-        0x4341_5d53, // smackfs
-        0xcafe_4a11, // bpf
-        0xde5e_81e4, // efivarfs
-        0x6573_5543, // fusectl
-        0x6165_676c, // pstore
-        0x1980_0202, // mqueue
-        0x6e73_6673, // nsfs
-        0x0904_1934, // anonymous inodes
-        0x5049_5045, // pipes
-        0x534f_434b, // sockets
-        => true,
-        else => false,
-    };
 }
 
 // ---------------------------------------------------------------------------------------------

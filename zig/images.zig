@@ -6,6 +6,7 @@ const abi = @import("abi.zig");
 const auxv = @import("auxv.zig");
 const descriptors_mod = @import("descriptors.zig");
 const interpreters = @import("interpreters.zig");
+const file_systems = @import("file_systems.zig");
 const known = @import("known.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
@@ -173,7 +174,7 @@ const Privilege = struct {
 
     /// A server that does not answer has given nothing: privilege is of files on file systems that the machine itself has mounted.
     fn of(tracer: *Tracer, descriptor: i32, identity: *const abi.FileIdentity) Privilege {
-        const is_foreign = known.isServed(identity.file_system);
+        const is_foreign = file_systems.isServed(identity.file_system);
         var privilege: Privilege = .{ .capabilities = tracer.patience.about(u64, fileCapabilities, descriptor, is_foreign) catch 0 };
         const mode = identity.mode;
         if (mode & set_uid != 0) privilege.uid = identity.uid;

@@ -5,7 +5,7 @@ const builtin = @import("builtin");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const descriptors_mod = @import("descriptors.zig");
-const known = @import("known.zig");
+const file_systems = @import("file_systems.zig");
 const mappings = @import("mappings.zig");
 const name_changes = @import("name_changes.zig");
 const opens = @import("opens.zig");
@@ -129,7 +129,7 @@ const Head = union(enum) { interpreter: []const u8, own_format, other, unreadabl
 fn headOf(tracer: *Tracer, descriptor: i32, buffer: *[line_max]u8) Head {
     const descriptors = &tracer.descriptors;
     const file = descriptors.identify(descriptor) catch return .unreadable;
-    const is_foreign = known.isServed(file.file_system);
+    const is_foreign = file_systems.isServed(file.file_system);
     const readable = switch (descriptors.reopen(descriptor, is_foreign)) {
         .descriptor => |number| number,
         .failed => return .unreadable, // its digest is missing too, which is a gap

@@ -11,6 +11,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const file_systems = @import("file_systems.zig");
 const sys = @import("sys.zig");
 const assert = std.debug.assert;
 
@@ -90,7 +91,7 @@ pub const Known = struct {
         const entry = known.lookup(over.file.device, over.file.inode);
         const suspect = if (entry) |e| e.state == .written else known.writers_forgotten;
         // A server is not asked: it may be one of our stopped tracees.
-        const has_writers = switch (if (isServed(over.file.file_system)) Writers.unknown else writersOf(over.descriptor)) {
+        const has_writers = switch (if (file_systems.isServed(over.file.file_system)) Writers.unknown else writersOf(over.descriptor)) {
             .nobody => false,
             .somebody => true,
             .unknown => suspect,
@@ -103,7 +104,7 @@ pub const Known = struct {
     /// lower or upper layer. The layers of our own root directory are below it, where nobody of the build comes.
     fn hasForeignContent(known: *const Known, file: *const abi.FileIdentity) bool {
         if (file.file_system == overlay) return file.device != known.root_device;
-        return isServed(file.file_system);
+        return file_systems.isServed(file.file_system);
     }
 
     /// After the record was published: its content stands for later opens of the same file.
@@ -179,24 +180,6 @@ pub fn writersOf(descriptor: i32) Writers {
 }
 
 const overlay = 0x794c_7630;
-
-/// File systems whose content a server can change behind the kernel's back.
-pub fn isServed(file_system: u32) bool {
-    return switch (file_system) {
-        0, // it has not said what it is
-        0x6969, // nfs
-        0x6573_5546, // fuse
-        0xff53_4d42, // cifs
-        0xfe53_4d42, // smb2
-        0x0102_1997, // 9p
-        0x00c3_6400, // ceph
-        0x5346_414f, // afs
-        0x0bd0_0bd0, // lustre
-        0x4750_4653, // gpfs
-        => true,
-        else => false,
-    };
-}
 
 // ---------------------------------------------------------------------------------------------
 

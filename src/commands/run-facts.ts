@@ -56,6 +56,7 @@ export function walkOptions(plan: RunPlan): WalkOptions {
   const { hashes, isOneEntry } = plan.options;
   return {
     hashes,
+    holes: plan.holes,
     excludePaths: ownPaths(plan),
     excludeFiles: plan.signer.kind === "file" ? plan.signer.key.files : [],
     ...(isOneEntry === undefined ? {} : { isOneEntry }),

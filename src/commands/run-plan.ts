@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { secretVariableTest } from "../attestors/environment.ts";
 import { ToolError } from "../errors.ts";
+import { type HolesLeft, holesLeft } from "../file-limits.ts";
 import { createRedaction, type Redaction } from "../redaction.ts";
 import { checkOutfile, type Outfile, safeFileName } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -20,6 +21,8 @@ export interface RunPlan {
   readonly redaction: Redaction;
   /** The command's stdout goes to stderr: ours is taken by the record or the summary. */
   readonly stdoutToStderr: boolean;
+  /** Of sparse files, for all that the run reads. */
+  readonly holes: HolesLeft;
 }
 
 export interface PlanInput {
@@ -52,6 +55,7 @@ export async function makePlan(input: PlanInput): Promise<RunPlan> {
     signer,
     redaction: createRedaction(input.environmentBytes, secretVariableTest(options.variables)),
     stdoutToStderr: options.json || outfile.kind === "stdout",
+    holes: holesLeft(),
   };
 }
 

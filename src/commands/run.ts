@@ -177,7 +177,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   return { observation, traced: trace && isCache && { files: trace.files, isCache } };
 }
 
-async function createTrace({ options, signer }: RunPlan, session: Session, before: FactsBefore): Promise<Trace> {
+async function createTrace({ options, signer, holes }: RunPlan, session: Session, before: FactsBefore): Promise<Trace> {
   const { Trace } = await import("../trace/trace.ts");
   return new Trace({
     hashes: options.hashes,
@@ -189,6 +189,7 @@ async function createTrace({ options, signer }: RunPlan, session: Session, befor
     keepEnvironments: options.attestations.includes("environment"),
     repeatsEnvironments: options.predicate === "command-run/v0.1",
     keepThreads: true,
+    holes,
     keyFiles: signer.kind === "file" ? signer.key.files : [],
   });
 }

@@ -1,15 +1,12 @@
 // The content of one regular file, as a digest that it really had: read through one descriptor, and looked at again.
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { type HolesLeft, holesLeft, isTooLarge, takeHoles } from "../file-limits.ts";
 import { type HashName, startHash } from "../hashes.ts";
 import type { DigestSet } from "../trace/observation.ts";
 import { realPath } from "./real-path.ts";
 
 /** Before Linux 6.13 ctime moves only once a tick (at most 10 ms): a write within the same tick would not show in it. */
 const settledAfterNs = 20_000_000n;
-/** A file with more data than this is listed as unread. */
-const dataMax = 16n << 30n;
-/** The same for the holes of a sparse file: reading them takes time too. */
-const holesMax = 16n << 30n;
 /** A file that changes while it is read is read again, at most this often. */
 const readAttempts = 3;
 const chunk = new Uint8Array(1 << 20);
@@ -17,7 +14,7 @@ const chunk = new Uint8Array(1 << 20);
 export type Contents = { digest: DigestSet; stat: BigIntStats; settled: boolean } | { unread: string };
 
 /** Reads through one descriptor and looks again afterwards: the digest is of a content that the file really had. */
-export function readContents(path: Buffer, hashes: readonly HashName[]): Contents {
+export function readContents(path: Buffer, hashes: readonly HashName[], holes: HolesLeft = holesLeft()): Contents {
   let descriptor: number;
   try {
     // NONBLOCK: a FIFO that took the file's place since lstat must not hold us up.
@@ -29,8 +26,8 @@ export function readContents(path: Buffer, hashes: readonly HashName[]): Content
     for (let attempt = 0; attempt < readAttempts; attempt++) {
       const before = fstatSync(descriptor, { bigint: true });
       if (!before.isFile()) return { unread: "no longer a regular file" };
-      const data = before.blocks * 512n;
-      if (data > dataMax || before.size - data > holesMax) return { unread: "too large" };
+      if (isTooLarge(before)) return { unread: "too large" };
+      if (!takeHoles(before, holes)) return { unread: "too many holes" };
       const startedNs = BigInt(Date.now()) * 1_000_000n;
       const digest = digestDescriptor(descriptor, hashes, Number(before.size));
       const after = fstatSync(descriptor, { bigint: true });

@@ -3,6 +3,8 @@
 // links are skipped. Whatever could not be read is listed, never left out in silence. With a trace most files need not be
 // read: whoever asks says which.
 import { type BigIntStats, lstatSync, readdirSync, statfsSync } from "node:fs";
+import { type HolesLeft, holesLeft } from "../file-limits.ts";
+import { pseudoFileSystems } from "../file-systems.ts";
 import type { HashName } from "../hashes.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
@@ -56,6 +58,8 @@ export const emptyWalk: Walk = { files: [], unread: [], directories: [] };
 
 export interface WalkOptions {
   readonly hashes: readonly HashName[];
+  /** What others of this run take from, too. */
+  readonly holes?: HolesLeft;
   /** Absolute real paths that are no part of the build: outfile, public key, signing key. */
   readonly excludePaths?: readonly Uint8Array[];
   /** Files that are left out under every name: the signing key must not be told by a digest. */
@@ -70,30 +74,11 @@ export interface WalkOptions {
   readonly known?: (file: FoundFile) => DigestSet | undefined;
 }
 
-/** statfs types of file systems whose files are questions to the kernel: reading them has effects, or never ends. */
-const pseudoFileSystems: ReadonlySet<number> = new Set([
-  0x9fa0, // proc
-  0x62656572, // sysfs
-  0x1cd1, // devpts
-  0x27e0eb, // cgroup
-  0x63677270, // cgroup2
-  0x64626720, // debugfs
-  0x74726163, // tracefs
-  0x73636673, // securityfs
-  0xcafe4a11, // bpf
-  0x6165676c, // pstore
-  0x62656570, // configfs
-  0x19800202, // mqueue
-  0x65735543, // fusectl
-  0x42494e4d, // binfmt_misc
-  0xf97cff8c, // selinuxfs
-  0xde5e81e4, // efivarfs
-  0x6e736673, // nsfs
-  0x187, // autofs: looking inside would mount
-]);
 /** Why a directory, or a file that a link leads to, of such a file system was not read. */
 export const pseudoFileSystem = "pseudo-filesystem";
 const slash = 0x2f;
+/** Bytes from which on a file is read once, whatever its names. */
+const largeFrom = 64n << 10n;
 
 /** Walks `root`, in the order of the bytes of the names, so that two walks of the same tree give the same result. */
 export function walk(root: Uint8Array, options: WalkOptions): Walk {
@@ -121,6 +106,9 @@ class Walker {
   /** By what identifies a content; made when the first file is not where it was. */
   #earlierByIdentity: Map<string, WalkedFile> | undefined;
   readonly #directories: { path: string; linked: Set<string> }[] = [];
+  /** By what identifies a content: those that it takes a while to read, so that many names of one file are no bomb. */
+  readonly #large = new Map<string, WalkedFile>();
+  readonly #holes: HolesLeft;
   /** The one of them that we are in, and whether a link to a directory was on the way. */
   #oneEntry: { linked: Set<string>; isLinked: boolean } | undefined;
   /** Directories that a link has led to. Following each once bounds the walk: links among n directories have n! paths. */
@@ -130,6 +118,7 @@ class Walker {
     readonly root: Buffer,
     readonly options: WalkOptions,
   ) {
+    this.#holes = options.holes ?? holesLeft();
     this.#excludedPaths = new Set((options.excludePaths ?? []).map(latin1));
     this.#excludedFiles = new Set((options.excludeFiles ?? []).map(file => `${file.device}:${file.inode}`));
     this.#earlierByPath = new Map((options.earlier?.files ?? []).map(file => [file.path, file]));
@@ -242,13 +231,16 @@ class Walker {
       this.#files.set(path, known);
       return;
     }
-    const contents = readContents(real, this.options.hashes);
+    const contents = readContents(real, this.options.hashes, this.#holes);
     if ("unread" in contents) {
       this.#unread.push({ path, reason: contents.unread, what: "content" });
       return;
     }
     const { dev: device, ino: inode, size, mtimeNs, ctimeNs } = contents.stat;
-    this.#files.set(path, { path, digest: contents.digest, device, inode, size, mtimeNs, ctimeNs, settled: contents.settled });
+    const { digest: read, settled } = contents;
+    const file = { path, digest: read, device, inode, size, mtimeNs, ctimeNs, settled };
+    this.#files.set(path, file);
+    if (settled && size >= largeFrom) this.#large.set(identity(file), file);
   }
 
   /** Whether that is its path without any link. */
@@ -259,14 +251,15 @@ class Walker {
     return isPlace && real.subarray(start).equals(shown);
   }
 
-  /** The file of the earlier walk that this one still is, with the same content. */
+  /** The file of the earlier walk, or of this one, that it still is, with the same content. */
   #known(path: string, stat: BigIntStats): WalkedFile | undefined {
     const here = this.#earlierByPath.get(path);
     if (here?.settled && isSame(here, stat)) return here;
     const { earlier } = this.options;
-    if (earlier === undefined) return undefined;
-    this.#earlierByIdentity ??= new Map(earlier.files.filter(file => file.settled).map(file => [identity(file), file]));
-    const moved = this.#earlierByIdentity.get(identityOfStat(stat));
+    if (earlier === undefined && stat.size < largeFrom) return undefined;
+    this.#earlierByIdentity ??= new Map(earlier?.files.filter(file => file.settled).map(file => [identity(file), file]));
+    const content = identityOfStat(stat);
+    const moved = this.#earlierByIdentity.get(content) ?? this.#large.get(content);
     return moved && { ...moved, path };
   }
 

@@ -1,12 +1,13 @@
 // Contents of files: what a record says about its file, turned into one `Content` that many entries share. Knows which
 // earlier digest still stands for a file, so that a library that 1,000 processes load is read once.
+import { isTooLarge } from "../file-limits.ts";
 import { startHash } from "../hashes.ts";
 import type { NotHeld } from "../native/abi.gen.ts";
 import type { FileIdentity } from "../native/events.ts";
 import { errnoName } from "../native/names.ts";
 import type { DigestResult, HashName } from "./digest-file.ts";
 import type { Digester } from "./digester.ts";
-import { isPseudo, isRegular, isRemote, isTooLarge, lifeKey, reasonOfMode } from "./file-types.ts";
+import { isPseudo, isRegular, isRemote, lifeKey, reasonOfMode } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 import type { DigestSet, UnhashedReason } from "./observation.ts";
 

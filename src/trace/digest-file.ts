@@ -1,8 +1,8 @@
 // The digest of one file, read through a descriptor with positional reads, so that nobody's offset moves. Runs in a
 // worker thread. A file that changes under the reading is read again, a bounded number of times.
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { type HolesLeft, holesLeft, isTooLarge, takeHoles } from "../file-limits.ts";
 import { type ComparedHash, type HashName, startHash } from "../hashes.ts";
-import { holesTaken, isTooLarge } from "./file-types.ts";
 
 export type { ComparedHash, HashName };
 
@@ -46,8 +46,7 @@ const chunkSize = 1 << 20;
 /** Allocated with the first file: the thread that only types are imported into has no use for it. */
 let buffer: Buffer | undefined;
 
-/** `holes`: MiB of them that may still be read, by all threads. */
-export function digestFile(job: DigestJob, hashes: readonly HashName[], holes?: Int32Array): DigestResult {
+export function digestFile(job: DigestJob, hashes: readonly HashName[], holes: HolesLeft = holesLeft()): DigestResult {
   let descriptor = job.descriptor;
   try {
     if (descriptor < 0) descriptor = openPath(job.path ?? new Uint8Array());
@@ -73,12 +72,7 @@ function openPath(path: Uint8Array): number {
   }
 }
 
-function digestDescriptor(
-  job: DigestJob,
-  descriptor: number,
-  hashes: readonly ComparedHash[],
-  holes: Int32Array | undefined,
-): DigestResult {
+function digestDescriptor(job: DigestJob, descriptor: number, hashes: readonly ComparedHash[], holes: HolesLeft): DigestResult {
   const { id, expected, unless } = job;
   let before = stateOf(descriptor);
   if (job.descriptor < 0 && (before.dev !== job.device || before.ino !== job.inode || !before.isFile()))
@@ -87,7 +81,7 @@ function digestDescriptor(
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     if (isTooLarge(before)) return { id, kind: "too-large" };
     if (expected && (before.size !== expected.size || before.mtimeNs !== expected.mtimeNs)) break;
-    if (!takeHoles(holesTaken(before), holes)) return { id, kind: "too-large" };
+    if (!takeHoles(before, holes)) return { id, kind: "too-large" };
     const beganNs = BigInt(Date.now()) * 1_000_000n;
     const values = readAll(descriptor, before.size, hashes);
     const after = stateOf(descriptor);
@@ -100,12 +94,6 @@ function digestDescriptor(
     before = after;
   }
   return { id, kind: "changed" };
-}
-
-function takeHoles(taken: number, holes: Int32Array | undefined): boolean {
-  if (taken === 0 || holes === undefined || Atomics.sub(holes, 0, taken) >= taken) return true;
-  Atomics.add(holes, 0, taken);
-  return false;
 }
 
 const stateOf = (descriptor: number) => fstatSync(descriptor, { bigint: true });

@@ -5,9 +5,9 @@
 // (their server may be one of our own stopped tracees): a thread of its own, one file at a time, and a time limit; past
 // it the thread is given up, since a read that hangs in the kernel cannot be called back.
 import { availableParallelism } from "node:os";
+import { type HolesLeft, holesLeft } from "../file-limits.ts";
 import type { DigestJob, DigestResult, HashName } from "./digest-file.ts";
 import type { FromWorker, ToWorker } from "./digest-worker.ts";
-import { holesOfRunMax } from "./file-types.ts";
 
 type Order = Omit<DigestJob, "id">;
 type Done = (result: DigestResult) => void;
@@ -36,8 +36,8 @@ export interface DigesterOptions {
   hashes: readonly HashName[];
   /** Of local files. */
   threads?: number;
-  /** MiB, of sparse files. */
-  holesMax?: number;
+  /** What others of this run take from, too. */
+  holes?: HolesLeft;
   /** For a file on a remote file system: the fixed part, and one more for each 16 MiB. */
   remoteLimitMs?: number;
 }
@@ -47,8 +47,7 @@ const remoteBytesPerLimit = 16 << 20;
 export class Digester {
   readonly #hashes: readonly HashName[];
   readonly #threads: number;
-  /** MiB of holes that may still be read; all threads count in it. */
-  readonly #holes: Int32Array;
+  readonly #holes: HolesLeft;
   readonly #remoteLimitMs: number;
   readonly #lanes: Lane[] = [];
   #remoteLane: Lane | undefined;
@@ -66,7 +65,7 @@ export class Digester {
   constructor(options: DigesterOptions) {
     this.#hashes = options.hashes;
     this.#threads = options.threads ?? Math.min(2, availableParallelism());
-    this.#holes = new Int32Array(new SharedArrayBuffer(4)).fill(options.holesMax ?? holesOfRunMax);
+    this.#holes = options.holes ?? holesLeft();
     this.#remoteLimitMs = options.remoteLimitMs ?? 10_000;
   }
 

@@ -1,4 +1,5 @@
 // What a FileIdentity and the flags of an open say: tables of the kernel's numbers, no state.
+import { pipeFileSystem, pseudoFileSystems, remoteFileSystems } from "../file-systems.ts";
 import type { FileIdentity } from "../native/events.ts";
 import type { UnhashedReason } from "./observation.ts";
 
@@ -59,57 +60,7 @@ export function reasonOfMode(mode: number): UnhashedReason {
 }
 
 // ---------------------------------------------------------------------------------------------
-// File systems, by statfs f_type
-
-const pipeFileSystem = 0x50495045;
-
-/** No content on a disk: their files are questions to the kernel. */
-const pseudoFileSystems: ReadonlySet<number> = new Set([
-  0x9fa0, // proc
-  0x62656572, // sysfs
-  0x1cd1, // devpts
-  0x27e0eb, // cgroup
-  0x63677270, // cgroup2
-  0x64626720, // debugfs
-  0x74726163, // tracefs
-  0x73636673, // securityfs
-  0xf97cff8c, // selinuxfs
-  0x43415d53, // smackfs
-  0x5a3c69f0, // apparmorfs
-  0xcafe4a11, // bpf
-  0x6165676c, // pstore
-  0xde5e81e4, // efivarfs
-  0x62656570, // configfs
-  0x42494e4d, // binfmt_misc
-  0x19800202, // mqueue
-  0x6e736673, // nsfs
-  0x50494446, // pidfs
-  0x534f434b, // sockfs
-  pipeFileSystem,
-  0x09041934, // anon_inodefs
-  0x65735543, // fusectl
-  0x7655821, // resctrl
-  0x67596969, // rpc_pipefs
-]);
-
-/** Served by a process or another machine: a read can take for ever, and what it returns is the server's word. */
-const remoteFileSystems: ReadonlySet<number> = new Set([
-  0x65735546, // fuse, virtiofs
-  0x6969, // nfs
-  0x517b, // smb
-  0xff534d42, // cifs
-  0xfe534d42, // smb2
-  0x01021997, // 9p
-  0x5346414f, // afs (openafs)
-  0x6b414653, // afs (kernel)
-  0x00c36400, // ceph
-  0x0bd00bd0, // lustre
-  0x73757245, // coda
-  0x786f4256, // vboxsf
-  0x20030528, // orangefs
-  0x01161970, // gfs2
-  0x7461636f, // ocfs2
-]);
+// File systems
 
 /** Of a FIFO: it has no name in any file system. */
 export const isPipe = (file: FileIdentity): boolean => file.fileSystem === pipeFileSystem;
@@ -117,28 +68,7 @@ export const isPseudo = (file: FileIdentity): boolean => pseudoFileSystems.has(f
 export const isRemote = (file: FileIdentity): boolean => remoteFileSystems.has(file.fileSystem);
 
 // ---------------------------------------------------------------------------------------------
-// Size
-
-/** A file with more data than this gets no digest. */
-export const dataMax = 16n << 30n;
-/** The same for holes: they are made in no time, and reading them takes as long as reading data. */
-export const holesMax = 16n << 30n;
-const blockSize = 512n;
-
-/** Of all files of a run together, in MiB, where one has a GiB of holes or more: hundreds of such files are made in no time too. */
-export const holesOfRunMax = 32 << 10;
-const manyHoles = 1n << 30n;
-
-/** What a digest takes of `holesOfRunMax`. */
-export function holesTaken({ size, blocks }: { size: bigint; blocks: bigint }): number {
-  const holes = size - blocks * blockSize;
-  return holes < manyHoles ? 0 : Number(holes >> 20n);
-}
-
-export function isTooLarge({ size, blocks }: { size: bigint; blocks: bigint }): boolean {
-  const data = blocks * blockSize;
-  return data > dataMax || size - data > holesMax;
-}
+// Keys
 
 /** One text per file: an inode's number comes back when its file is gone, but not with the same birth. */
 export const lifeKey = (file: { device: bigint; inode: bigint; birthNs: bigint }): string =>

@@ -1,6 +1,7 @@
 // One traced run: gives every event, in order, to the observers, and at the end puts what they know together. Observers
 // do not know each other; what two of them need is passed in here.
 import { release } from "node:os";
+import type { HolesLeft } from "../file-limits.ts";
 import * as abi from "../native/abi.gen.ts";
 import type { Event } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
@@ -43,6 +44,8 @@ export interface TraceOptions {
   keepThreads?: boolean;
   /** Signing key and passphrase: no process of the build should read them. */
   keyFiles?: readonly { device: bigint; inode: bigint }[];
+  /** What others of this run take from, too. */
+  holes?: HolesLeft;
   /** For tests. */
   limits?: { keptMax?: number; pathsMax?: number; threads?: number; remoteLimitMs?: number; words?: ProcessesOptions["limits"] };
 }
@@ -75,7 +78,11 @@ export class Trace {
     const reportGap = this.#gaps.report;
     const reportLimit = (process: number, what: string) => reportGap("limit", process, what);
     const pidOf = (process: number) => this.#processes.pidOf(process);
-    this.#digester = new Digester({ hashes, ...digesterLimits });
+    this.#digester = new Digester({
+      hashes,
+      ...(options.holes === undefined ? {} : { holes: options.holes }),
+      ...digesterLimits,
+    });
     const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
     const countsWrites = options.detail === "full";
     this.#files = new Files({
