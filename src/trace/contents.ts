@@ -173,7 +173,10 @@ export class Contents {
    * it sees there changes with every store, and is as little an input as what comes through a pipe.
    */
   #lost({ content, process, path, shares }: Reader): void {
-    if (!shares) return this.spoil(content, process, path);
+    if (!shares) {
+      this.spoil(content, process, path);
+      return;
+    }
     content.digests = noDigests;
     content.reason = "shared-memory";
   }
@@ -375,7 +378,14 @@ export class Contents {
   #inode(key: string): Inode {
     let inode = this.#inodes.get(key);
     if (!inode) {
-      inode = { generation: 0, mappedNs: undefined, mappers: undefined, cached: undefined, doubtful: undefined, shared: undefined };
+      inode = {
+        generation: 0,
+        mappedNs: undefined,
+        mappers: undefined,
+        cached: undefined,
+        doubtful: undefined,
+        shared: undefined,
+      };
       this.#inodes.set(key, inode);
     }
     return inode;
