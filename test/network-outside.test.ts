@@ -5,10 +5,9 @@ import { chmodSync, existsSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { z } from "zod";
-import { nobody, type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
+import { type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
+import { Outsiders, python, said } from "./outsiders.ts";
 
-/** Not a wrapper below some home directory: one that nobody may run, and that is the process itself. */
-const python = existsSync("/usr/bin/python3") ? "/usr/bin/python3" : Bun.which("python3");
 const limitMs = 60_000;
 
 let server: Server;
@@ -41,27 +40,11 @@ const detailOf = (ran: Ran, kind: string) => recordOf(ran).commandRun.completene
 const verdictOf = (ran: Ran) => recordOf(ran).commandRun.completeness?.verdict;
 const isHermetic = (ran: Ran) => summary.parse(recordOf(ran).commandRun.summary).hermetic;
 
-const running: { kill(signal: "SIGKILL"): void }[] = [];
-afterEach(() => {
-  for (const child of running.splice(0)) child.kill("SIGKILL");
-});
+const outsiders = new Outsiders();
+afterEach(() => outsiders.end());
+const outside = (scratch: Scratch, program: string) => outsiders.start(scratch, program);
 
 for (const user of users) {
-  /** The same user, as an attacker would be. Yama lets others in only where they are asked to. */
-  const outside = (scratch: Scratch, program: string) => {
-    const as = user === "nobody" ? ["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--"] : [];
-    const open = "import ctypes,os,socket,sys,time\nctypes.CDLL(None).prctl(0x59616d61,ctypes.c_ulong(-1 % 2**64),0,0,0)\n";
-    const child = Bun.spawn([...as, python ?? "", "-c", open + program], { cwd: scratch.work, stdin: "pipe", stdout: "pipe" });
-    running.push(child);
-    return child;
-  };
-  const said = async (child: ReturnType<typeof outside>) => {
-    const { value } = await child.stdout.getReader().read();
-    return Buffer.from(value ?? [])
-      .toString()
-      .trim();
-  };
-
   describe.skipIf(!python)(`as ${user}: connections that somebody outside has made`, () => {
     test(
       "inherited: a gap, with whom it is connected to",

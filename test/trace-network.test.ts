@@ -474,3 +474,59 @@ describe("delegation", () => {
     );
   });
 });
+
+describe("clients at a port of the build", () => {
+  const [server, client] = [inet("127.0.0.1", 8080), inet("127.0.0.1", 40_000)];
+  const ends = (argument: number, own: Uint8Array, peer: Uint8Array, holder?: bigint): SyscallItem[] => [
+    { kind: "socket", argument, domain: 2, type: stream, ...(holder === undefined ? {} : { holder }) },
+    bytesItem(9, peer),
+    bytesItem(10, own),
+  ];
+  const connects = (talk: Talk, inode = 78) => {
+    talk.made(5, inode);
+    talk.call(1, "connect", [5, 1, 16], [bytesItem(1, server), socket(inode), ...ends(0, client, server, 77n)]);
+  };
+  const accepts = (talk: Talk, holder: bigint, items = ends(6, server, client, holder)) =>
+    talk.call(1, "accept", [4], [socket(77), bytesItem(1, client), ...items], 6);
+  const rows: [name: string, act: (talk: Talk) => void, outside: number, hermetic: boolean][] = [
+    ["whose socket is the build's", talk => [talk.made(5, 78), accepts(talk, 78n)], 0, true],
+    ["whose socket is not", talk => accepts(talk, 99n), 1, false],
+    ["that has closed, and was seen to connect", talk => [connects(talk), accepts(talk, 0n)], 0, true],
+    ["that has closed, whose connect is told later", talk => [accepts(talk, 0n), connects(talk)], 0, true],
+    ["that has closed, and was not seen to connect", talk => accepts(talk, 0n), 1, false],
+    ["two, of which one was seen to connect", talk => [accepts(talk, 0n), connects(talk), accepts(talk, 0n)], 1, false],
+    ["the same port again, by somebody else", talk => [connects(talk), accepts(talk, 78n), accepts(talk, 0n)], 1, false],
+    [
+      "the same port again, by somebody else, where the accept came first",
+      talk => [talk.made(5, 78), accepts(talk, 78n), connects(talk), accepts(talk, 0n)],
+      1,
+      false,
+    ],
+    [
+      "on another address of this machine",
+      talk => accepts(talk, 99n, ends(6, inet("192.0.2.7", 8080), inet("192.0.2.7", 40_000), 99n)),
+      1,
+      false,
+    ],
+    ["of another machine", talk => accepts(talk, 0n, ends(6, inet("192.0.2.7", 8080), inet("192.0.2.8", 40_000))), 0, false],
+    ["of whom the kernel could not be asked", talk => accepts(talk, 0n, []), 0, false],
+  ];
+  for (const [name, act, outside, hermetic] of rows) {
+    test(name, async () => {
+      const talk = new Talk();
+      talk.call(1, "bind", [4], [bytesItem(1, server), socket(77)]);
+      act(talk);
+      const { completeness, network } = await talk.finish();
+      expect(completeness.gaps.find(({ kind }) => kind === "delegated")?.count ?? 0).toBe(outside);
+      expect(network?.hermetic).toBe(hermetic);
+    });
+  }
+
+  test("more than 4096 that are not known yet count as somebody outside", async () => {
+    const talk = new Talk();
+    talk.call(1, "bind", [4], [bytesItem(1, server), socket(77)]);
+    for (let i = 0; i < 4100; i++) accepts(talk, 0n);
+    for (let i = 0; i < 4100; i++) connects(talk);
+    expect((await talk.finish()).completeness.gaps).toMatchObject([{ kind: "delegated" }]);
+  });
+});

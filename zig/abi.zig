@@ -466,7 +466,7 @@ pub const Item = extern struct {
     kind: u16, // ItemKind
     /// Index of the argument that it belongs to; 6: what the call returned; 7: data that a message (sendmsg) points at;
     /// 8: a descriptor that came with a message,
-    /// its number before it; 9: struct sockaddr of what the socket before it is connected to.
+    /// its number before it; 9: struct sockaddr of what the socket before it is connected to; 10: its own.
     argument: u8,
     /// Bit 0: there was more than `length`. Bit 1: a map of this descriptor's file is, or can be made, one that writes to it.
     flags: u8 = 0,
@@ -483,7 +483,7 @@ pub const SocketFacts = extern struct {
     peer_pid: i32,
     /// 1: `holder` was looked for.
     has_holder: u32,
-    /// Inode of the socket that waits at the port of this machine that was connected or sent to; 0: none.
+    /// Inode of the socket that waits at the port of this machine that was connected or sent to; of an accepted one, of its client's; 0: none.
     holder: u64,
     /// By which a Traffic record may follow; 0: none will.
     cookie: u64,

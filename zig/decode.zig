@@ -33,6 +33,7 @@ pub const returned = Argument.result;
 pub const message_data = 7;
 pub const received = 8;
 pub const peer_address = 9;
+pub const own_address = 10;
 
 /// Where the call is made.
 pub const Context = struct {

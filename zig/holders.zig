@@ -1,5 +1,5 @@
-//! Who waits at a port of this machine: the inode of the socket, from /proc/TID/net, which is the tracee's network namespace.
-//! In the lists of TCP those that listen come first.
+//! Who waits at a port of this machine, or is connected to it: the inode of the socket, from /proc/TID/net, which is the tracee's network
+//! namespace. In the lists of TCP those that listen come first.
 const std = @import("std");
 const sys = @import("sys.zig");
 
@@ -34,6 +34,11 @@ pub const Place = struct {
         const words = place.v6;
         return words[0] == 0 and words[1] == 0 and words[2] == 0 and (words[3] == 0 or words[3] == 0x0100_0000);
     }
+
+    /// The same of both families.
+    pub fn v6Words(place: Place) [4]u32 {
+        return if (place.v4) |word| .{ 0, 0, 0xffff_0000, word } else place.v6;
+    }
 };
 
 const list_max = 1 << 20;
@@ -48,13 +53,46 @@ pub fn holderOf(tid: i32, place: Place, own: u64) u64 {
     return best.inode;
 }
 
+/// The socket at `client` that is connected to `server`. 0: it is closed, or there is none, or too many are before it.
+pub fn clientOf(tid: i32, client: Place, server: Place) u64 {
+    var pair: Pair = .{ .client = client.v6Words(), .server = server.v6Words(), .ports = .{ client.port, server.port } };
+    if (client.v4 != null) search(tid, "net/tcp", &pair);
+    if (!pair.is_found) search(tid, "net/tcp6", &pair);
+    return pair.inode;
+}
+
+const Pair = struct {
+    client: [4]u32,
+    server: [4]u32,
+    ports: [2]u16,
+    inode: u64 = 0,
+    is_found: bool = false,
+
+    /// Whether more lines are of interest.
+    fn consider(pair: *Pair, line: Line) bool {
+        if (line.port != pair.ports[0] or line.peer_port != pair.ports[1]) return true;
+        if (!std.mem.eql(u32, &line.asV6(line.words), &pair.client)) return true;
+        if (!std.mem.eql(u32, &line.asV6(line.peer), &pair.server)) return true;
+        pair.inode = line.inode;
+        pair.is_found = true;
+        return false;
+    }
+};
+
 const Best = struct {
     place: Place,
     own: u64,
     inode: u64 = 0,
     is_exact: bool = false,
 
-    fn consider(best: *Best, line: Line) void {
+    /// Whether more lines are of interest.
+    fn consider(best: *Best, line: Line) bool {
+        if (best.place.protocol == .tcp and line.state != listening) return false; // no more of those follow
+        best.weigh(line);
+        return true;
+    }
+
+    fn weigh(best: *Best, line: Line) void {
         if (line.port != best.place.port or line.inode == 0 or line.inode == best.own) return;
         if (line.state != if (best.place.protocol == .tcp) @as(u8, listening) else unconnected) return;
         const is_any = line.words[0] == 0 and line.words[1] == 0 and line.words[2] == 0 and line.words[3] == 0;
@@ -71,7 +109,8 @@ const Best = struct {
     }
 };
 
-fn search(tid: i32, list: []const u8, best: *Best) void {
+/// `best` considers one line after the other.
+fn search(tid: i32, list: []const u8, best: anytype) void {
     var path: [64]u8 = undefined;
     const descriptor = switch (sys.openReadOnly(sys.procPath(&path, tid, list))) {
         .descriptor => |number| number,
@@ -89,8 +128,7 @@ fn search(tid: i32, list: []const u8, best: *Best) void {
         var from: usize = 0;
         while (std.mem.findScalar(u8, buffer[from..filled], '\n')) |length| {
             if (Line.parse(buffer[from..][0..length])) |line| {
-                if (best.place.protocol == .tcp and line.state != listening) return; // no more of them follow
-                best.consider(line);
+                if (!best.consider(line)) return;
             }
             from += length + 1;
         }
@@ -103,8 +141,10 @@ fn search(tid: i32, list: []const u8, best: *Best) void {
 const Line = struct {
     /// As in memory; of IPv4 only the last one.
     words: [4]u32,
+    peer: [4]u32,
     count: u8,
     port: u16,
+    peer_port: u16,
     state: u8,
     inode: u64,
 
@@ -112,24 +152,44 @@ const Line = struct {
     fn parse(text: []const u8) ?Line {
         var fields = std.mem.tokenizeScalar(u8, text, ' ');
         _ = fields.next() orelse return null;
-        const local = fields.next() orelse return null;
-        _ = fields.next() orelse return null;
+        const local = End.parse(fields.next() orelse return null) orelse return null;
+        const remote = End.parse(fields.next() orelse return null) orelse return null;
         const state = fields.next() orelse return null;
         for (0..5) |_| _ = fields.next() orelse return null; // queues, timer, retransmissions, uid, timeout
         const inode = fields.next() orelse return null;
-        const colon = std.mem.findScalar(u8, local, ':') orelse return null;
-        if (colon != 8 and colon != 32) return null;
-        var line: Line = .{
-            .words = @splat(0),
-            .count = @intCast(colon / 8),
-            .port = std.fmt.parseInt(u16, local[colon + 1 ..], 16) catch return null,
+        return .{
+            .words = local.words,
+            .peer = remote.words,
+            .count = local.count,
+            .port = local.port,
+            .peer_port = remote.port,
             .state = std.fmt.parseInt(u8, state, 16) catch return null,
             .inode = std.fmt.parseInt(u64, inode, 10) catch return null,
         };
-        for (0..line.count) |i| {
-            line.words[4 - line.count + i] = std.fmt.parseInt(u32, local[8 * i ..][0..8], 16) catch return null;
+    }
+
+    fn asV6(line: *const Line, words: [4]u32) [4]u32 {
+        return if (line.count == 4) words else .{ 0, 0, 0xffff_0000, words[3] };
+    }
+};
+
+const End = struct {
+    words: [4]u32,
+    count: u8,
+    port: u16,
+
+    fn parse(text: []const u8) ?End {
+        const colon = std.mem.findScalar(u8, text, ':') orelse return null;
+        if (colon != 8 and colon != 32) return null;
+        var end: End = .{
+            .words = @splat(0),
+            .count = @intCast(colon / 8),
+            .port = std.fmt.parseInt(u16, text[colon + 1 ..], 16) catch return null,
+        };
+        for (0..end.count) |i| {
+            end.words[4 - end.count + i] = std.fmt.parseInt(u32, text[8 * i ..][0..8], 16) catch return null;
         }
-        return line;
+        return end;
     }
 };
 
@@ -161,7 +221,7 @@ test "lines" {
 test "the exact address wins over all addresses, and the asker is nobody" {
     const place = Place.of(&.{ 2, 0, 0, 80, 127, 0, 0, 1 }, true).?;
     var best: Best = .{ .place = place, .own = 9 };
-    const any: Line = .{ .words = @splat(0), .count = 1, .port = 80, .state = listening, .inode = 1 };
+    const any: Line = .{ .words = @splat(0), .peer = @splat(0), .count = 1, .port = 80, .peer_port = 0, .state = listening, .inode = 1 };
     var exact = any;
     exact.words[3] = 0x0100007f;
     exact.inode = 2;
@@ -169,6 +229,23 @@ test "the exact address wins over all addresses, and the asker is nobody" {
     own.inode = 9;
     var other = any;
     other.port = 81;
-    for ([_]Line{ other, any, exact, any, own }) |line| best.consider(line);
+    for ([_]Line{ other, any, exact, any, own }) |line| try testing.expect(best.consider(line));
     try testing.expectEqual(@as(u64, 2), best.inode);
+}
+
+test "a client is known by both ends, whichever family either has" {
+    const client = Place.of(&.{ 2, 0, 0x80, 1, 127, 0, 0, 1 }, true).?;
+    const server = Place.of(&.{ 2, 0, 0x1f, 0x90, 127, 0, 0, 1 }, true).?;
+    const lines = [_][]const u8{
+        "0: 0100007F:1F90 0100007F:8001 01 0:0 0:0 0 0 0 1 1", // the accepted one
+        "1: 0100007F:8001 0100007F:1F91 01 0:0 0:0 0 0 0 2 1", // to another port
+        "2: 0200007F:8001 0100007F:1F90 01 0:0 0:0 0 0 0 3 1", // from another address
+        "3: 0000000000000000FFFF00000100007F:8001 0000000000000000FFFF00000100007F:1F90 01 0:0 0:0 0 0 0 4 1",
+        "4: 0100007F:8001 0100007F:1F90 01 0:0 0:0 0 0 0 4 1",
+    };
+    for (lines, 0..) |text, i| {
+        var pair: Pair = .{ .client = client.v6Words(), .server = server.v6Words(), .ports = .{ client.port, server.port } };
+        try testing.expectEqual(i < 3, pair.consider(Line.parse(text).?));
+        try testing.expectEqual(@as(u64, if (i < 3) 0 else 4), pair.inode);
+    }
 }

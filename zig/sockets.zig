@@ -7,6 +7,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
+const clients = @import("clients.zig");
 const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const holders = @import("holders.zig");
@@ -51,7 +52,11 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     const file = tracer.descriptors.identify(socket.descriptor) catch return;
     var facts = factsOf(thread, socket.descriptor, address, file.inode);
     if (is_connect) if (facts) |*known| expectEnd(tracer, thread, socket.descriptor, known);
-    if (facts) |known| items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
+    if (facts) |known| {
+        items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
+        // Whoever accepts it will see these.
+        if (known.type == sock_stream) if (clients.Ends.of(socket.descriptor, known.domain)) |ends| if (ends.areLocal()) addEnds(&ends, items);
+    }
     const is_fast = !is_connect and call.arguments[3] & fast_open != 0;
     const kind = kindOf(facts, address, is_connect or is_fast) orelse return;
     const what: watch_mod.Watch.What = .{ .descriptor = number, .kind = kind, .device = file.device, .inode = file.inode };
@@ -61,13 +66,25 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     begin(tracer, thread, what);
 }
 
-/// After accept: of a unix socket the kernel knows who has connected (unix(7), SO_PEERCRED).
+/// After accept: who has connected. Of a unix socket the kernel tells the process (unix(7), SO_PEERCRED), of a connection by TCP both ends,
+/// and if they are on this machine, the client's socket.
 pub fn onAccepted(tracer: *Tracer, thread: *const Thread, number: i32, items: *decode.Items) void {
     const socket = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch return;
     defer socket.close();
-    const facts = descriptors_mod.Socket.factsOf(socket.descriptor) orelse return;
-    if (facts.domain != linux.AF.UNIX) return;
+    var facts = descriptors_mod.Socket.factsOf(socket.descriptor) orelse return;
+    const ends = clients.Ends.of(socket.descriptor, facts.domain);
+    if (ends) |*known| if (facts.type == sock_stream and known.areLocal()) {
+        facts.has_holder = 1;
+        facts.holder = tracer.clients.socketOf(thread.tid, known);
+    };
     items.add(.socket, syscalls.Argument.result, &.{std.mem.asBytes(&facts)}, 0);
+    if (ends) |*known| addEnds(known, items);
+}
+
+/// Of the socket whose facts are the item before.
+fn addEnds(ends: *const clients.Ends, items: *decode.Items) void {
+    items.add(.bytes, decode.peer_address, &.{ends.peer()}, 0);
+    items.add(.bytes, decode.own_address, &.{ends.own()}, 0);
 }
 
 /// Of a TCP connection the kernel tells at its end what went through it, but only to its own network namespace.

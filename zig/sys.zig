@@ -305,6 +305,27 @@ pub fn peerOf(descriptor: i32, into: []u8) Error!usize {
     return @min(length, into.len);
 }
 
+/// Its own address, the same way.
+pub fn ownAddressOf(descriptor: i32, into: []u8) Error!usize {
+    var length: u32 = @intCast(into.len);
+    _ = try check(linux.syscall3(.getsockname, @as(u32, @bitCast(descriptor)), @intFromPtr(into.ptr), @intFromPtr(&length)));
+    return @min(length, into.len);
+}
+
+/// SO_PEERNAME: like getpeername, but also while it connects, and when the other side is gone. `into` is as long as the family's address.
+pub fn socketPeerName(descriptor: i32, into: []u8) Error!void {
+    const sol_socket = 1;
+    const so_peername = 28;
+    var length: u32 = @intCast(into.len);
+    _ = try check(linux.syscall5(.getsockopt, @as(u32, @bitCast(descriptor)), sol_socket, so_peername, @intFromPtr(into.ptr), @intFromPtr(&length)));
+}
+
+/// For questions by sock_diag(7), whose answer is there when the question is sent. Never waits.
+pub fn openSocketDiag() Error!i32 {
+    const netlink_sock_diag = 4;
+    return @intCast(try check(linux.socket(linux.AF.NETLINK, linux.SOCK.DGRAM | linux.SOCK.CLOEXEC | linux.SOCK.NONBLOCK, netlink_sock_diag)));
+}
+
 /// The first of `descriptors` that has one of its events, or null when the time is over. `timeout_ms` < 0: for ever.
 pub fn poll(descriptors: []linux.pollfd, timeout_ms: i32) Error!usize {
     return check(linux.poll(descriptors.ptr, @intCast(descriptors.len), timeout_ms));

@@ -36,6 +36,7 @@ const Session = @import("session.zig").Session;
 const sockets = @import("sockets.zig");
 const watch_mod = @import("watch.zig");
 const Writes = @import("writes.zig").Writes;
+const Clients = @import("clients.zig").Clients;
 const Traffic = @import("traffic.zig").Traffic;
 const Watch = watch_mod.Watch;
 const Stop = stop_mod.Stop;
@@ -102,6 +103,7 @@ pub const Tracer = struct {
     descriptors: descriptors_mod.Descriptors,
     watch: Watch,
     traffic: Traffic,
+    clients: Clients,
     names: NameChanges,
     detail: abi.Detail,
     writes: Writes,
@@ -172,6 +174,7 @@ pub const Tracer = struct {
             .descriptors = descriptors,
             .watch = try .init(),
             .traffic = try .init(),
+            .clients = .init(),
             .names = try .init(),
             .detail = session.detail(),
             .writes = try .init(),
@@ -187,6 +190,7 @@ pub const Tracer = struct {
         tracer.descriptors.deinit();
         tracer.watch.deinit();
         tracer.traffic.deinit();
+        tracer.clients.deinit();
         tracer.names.deinit();
         tracer.writes.deinit();
         tracer.tracees.deinit();

@@ -71,13 +71,22 @@ export class Delegation {
     const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === argument);
     const pid = facts?.peerPid;
     if (pid === undefined || (pid > 0 && this.#options.isTraced(pid))) return;
-    const found = pid > 0 ? this.#options.findPeer.byPid(pid) : undefined;
-    const key = `${event.process} in ${pid}`;
+    this.#onClient(event.process, connection, pid > 0 ? this.#options.findPeer.byPid(pid) : undefined, "");
+  }
+
+  /** Somebody outside has connected to a port of the build, by the socket that has this inode; 0: it was closed since. */
+  onClient(process: number, connection: NetworkConnection, server: SocketAddress, inode: bigint): void {
+    const found = inode === 0n ? undefined : this.#options.findPeer.bySocket(inode);
+    this.#onClient(process, connection, found, ` at ${placeOf(server)}`);
+  }
+
+  #onClient(process: number, connection: NetworkConnection, found: FoundPeer | undefined, place: string): void {
+    const key = `${process} in ${place} ${found?.peer.pid}`;
     const known = this.#reported.get(key);
     connection.peer = known?.peer ?? { ...found?.peer };
     if (known) return;
     if (this.#reported.size < placesMax) this.#reported.set(key, { peer: connection.peer, found });
-    this.#options.reportGap("delegated", event.process, `a client from outside${peerText(found)}`);
+    this.#options.reportGap("delegated", process, `a client from outside${place}${peerText(found)}`);
   }
 
   /** When all digests are there. */

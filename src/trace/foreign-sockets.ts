@@ -38,6 +38,11 @@ export class ForeignSockets {
     this.#remember(this.#own, inode);
   }
 
+  /** Made by a process of the build. */
+  isOwn(inode: bigint): boolean {
+    return this.#own.has(inode);
+  }
+
   onInherited(event: InheritedEvent): void {
     if (!isSocket(event.file)) return;
     this.anyInherited = true;

@@ -1,6 +1,7 @@
 // Observer of sockets: made, connected, bound, listened on, sent to, and what they are called. A socket is its inode, which neither
 // dup nor fork nor a passing over another socket changes; `fd` in an entry is its number in that call.
 import type { FileIdentity, InheritedEvent, SyscallEvent, TrafficEvent } from "../native/events.ts";
+import { Clients, clientAddress } from "./clients.ts";
 import { addBytes, type Entry } from "./connections.ts";
 import { Delegation } from "./delegation.ts";
 import { summarise } from "./endpoints.ts";
@@ -14,7 +15,7 @@ import type { Completeness, NetworkConnection, NetworkSummary, ProcessNetwork } 
 import type { PeerFinder } from "./peers.ts";
 import { ProcessNetworks } from "./process-networks.ts";
 import { decodeSocketAddress, familyName, type SocketAddress, typeName } from "./socket-address.ts";
-import { type Socket, Sockets } from "./sockets.ts";
+import { type Open, type Socket, Sockets } from "./sockets.ts";
 
 type Handler = (network: Network, event: SyscallEvent) => void;
 const handlers: Readonly<Record<string, Handler>> = {
@@ -72,8 +73,11 @@ export class Network {
   readonly #hearing: Hearing;
   readonly #delegation: Delegation;
   readonly #foreign: ForeignSockets;
+  readonly #clients: Clients<Open>;
   /** Connections whose end has not been told. */
   readonly #byCookie = new Map<bigint, Entry>();
+  /** Of some accepted connection the kernel could not be asked whose it is. */
+  #anyUnknownClient = false;
   events = 0;
 
   constructor(options: NetworkOptions) {
@@ -82,6 +86,18 @@ export class Network {
     this.#sockets = new Sockets(socket => this.#hearing.stop(socket));
     this.#delegation = new Delegation(options);
     this.#foreign = new ForeignSockets(this.#processes, options.reportGap);
+    this.#clients = new Clients<Open>({
+      isOwn: inode => this.#foreign.isOwn(inode),
+      onInside: accepted => {
+        // Every client has its own: without, those of the build are one entry.
+        delete accepted.entry.connection.port;
+        this.#hearing.settle(accepted);
+      },
+      onOutside: (accepted, server, inode) => {
+        this.#delegation.onClient(accepted.process, accepted.entry.connection, server, inode);
+        this.#hearing.settle(accepted);
+      },
+    });
   }
 
   onInherited(event: InheritedEvent): void {
@@ -100,13 +116,14 @@ export class Network {
   /** After the last event and the last digest: what is still waited for will not come. */
   finish(): void {
     this.#hearing.finish();
+    this.#clients.finish();
     this.#delegation.finish();
   }
 
   /** `serials` in the order of creation. */
   summary(serials: Iterable<number>, completeness: Completeness): NetworkSummary {
     const summary = summarise(this.#processes.contacts(serials), completeness);
-    return this.#foreign.anyInherited ? { ...summary, hermetic: false } : summary;
+    return this.#foreign.anyInherited || this.#anyUnknownClient ? { ...summary, hermetic: false } : summary;
   }
 
   // -------------------------------------------------------------------------------------------
@@ -152,6 +169,7 @@ export class Network {
     // The kernel reports nothing sent on it, so only where the bytes are watched.
     entry.isIdle = socket.type === "SOCK_DGRAM" && (address.port === dnsPort || address.port === quicPort);
     socket.peer = address;
+    this.#clients.onConnected(event);
     this.#expectTraffic(event, entry);
     // A name server's own name is not asked for.
     if (!speaker || (address.port === dnsPort && result === 0)) this.#hearing.settle(open);
@@ -191,10 +209,16 @@ export class Network {
 
   onAccept(event: SyscallEvent): void {
     this.onMade(event);
-    const address = addressesIn(event, 1)[0] ?? unnamed;
+    // Who accepts need not ask for it.
+    const address = clientAddress(event, madeByCall) ?? addressesIn(event, 1)[0] ?? unnamed;
     const entry = this.#entry(event, "accept", address, "SOCK_STREAM");
-    if (event.result >= 0n) this.#delegation.onAccepted(event, madeByCall, entry.connection);
-    this.#hearing.settle({ process: event.process, entry });
+    const accepted = { process: event.process, entry };
+    if (event.result >= 0n && !event.entryOnly) {
+      if (!event.items.some(item => item.kind === "socket" && item.argument === madeByCall)) this.#anyUnknownClient = true;
+      if (this.#clients.onAccepted(event, madeByCall, accepted)) return;
+      this.#delegation.onAccepted(event, madeByCall, entry.connection);
+    }
+    this.#hearing.settle(accepted);
   }
 
   /** Each datagram of several has its address before its data, if it has one. A single one's may come behind. */
@@ -226,6 +250,7 @@ export class Network {
     // TCP fast open: a connect with its first bytes.
     if (socket.type === "SOCK_STREAM" && ((event.arguments[3] ?? 0n) & fastOpen) !== 0n) {
       this.#hearing.stop(socket);
+      this.#clients.onConnected(event);
       socket.peer = address;
       const speaker = speakerFor(socket.type, address);
       if (speaker) {
