@@ -157,6 +157,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
                 call.at_exit = .record;
             } else {
                 if (row.special != .map or isOfInterest(tracer, call)) record(tracer, thread, 0, &.{ .entry_only = true });
+                if (row.special == .map) if (decode.writableIn(tracer.tracees.bufferOf(call))) |file| tracer.descriptors.known.mapped(&file);
                 tracer.tracees.releaseBuffer(call);
             }
         },

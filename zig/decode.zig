@@ -334,6 +334,14 @@ pub fn inodeIn(items: []const u8) u64 {
     return std.mem.bytesToValue(abi.FileIdentity, items[@sizeOf(abi.Item)..][0..@sizeOf(abi.FileIdentity)]).inode;
 }
 
+/// Of a map's: the file that it can write to.
+pub fn writableIn(items: []const u8) ?abi.FileIdentity {
+    if (inodeIn(items) == 0) return null;
+    const item = std.mem.bytesToValue(abi.Item, items[0..@sizeOf(abi.Item)]);
+    if (item.flags & item_writable == 0) return null;
+    return std.mem.bytesToValue(abi.FileIdentity, items[@sizeOf(abi.Item)..][0..@sizeOf(abi.FileIdentity)]);
+}
+
 // ---------------------------------------------------------------------------------------------
 // What went through a watched socket
 

@@ -13,6 +13,8 @@ const file_systems = @import("file_systems.zig");
 const known_content = @import("known.zig");
 const sys = @import("sys.zig");
 const patience_mod = @import("patience.zig");
+const shared_maps = @import("shared_maps.zig");
+const tracee = @import("tracee.zig");
 const Session = @import("session.zig").Session;
 const assert = std.debug.assert;
 
@@ -57,6 +59,8 @@ pub const Descriptors = struct {
     session: *Session,
     known: known_content.Known,
     patience: ?*patience_mod.Patience = null,
+    /// Whose maps are asked.
+    tracees: ?*tracee.Tracees = null,
     /// Some file was of a file system that a server answers for.
     foreign_seen: bool = false,
     /// /proc/self/fd: a name below it is half a microsecond cheaper than the whole path.
@@ -276,11 +280,7 @@ pub const Descriptors = struct {
                 },
             }
         };
-        const judgement: known_content.Known.Judgement = if (options.for_writing) .{ .may_stand = false, .has_writers = false } else descriptors.known.judge(.{
-            .file = file,
-            .descriptor = copy,
-            .now_ns = @intCast(sys.clockNs(.REALTIME)),
-        });
+        const judgement = if (options.for_writing) no_reader else descriptors.judge(copy, file);
         if (!descriptors.countHandedOver()) {
             descriptors.close(copy);
             return .{ .not_held = .unreadable, .errno = sys.errnoNumber(.TIMEDOUT) };
@@ -289,6 +289,34 @@ pub const Descriptors = struct {
         const writer = if (options.for_writing) options.process else 0;
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
         return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers };
+    }
+
+    const no_reader: known_content.Known.Judgement = .{ .may_stand = false, .has_writers = false };
+
+    fn judge(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity) known_content.Known.Judgement {
+        const judgement = descriptors.known.judge(.{ .file = file, .descriptor = descriptor, .now_ns = @intCast(sys.clockNs(.REALTIME)) });
+        if (judgement.has_writers or !descriptors.isMapped(descriptor, file)) return judgement;
+        return .{ .may_stand = false, .has_writers = true };
+    }
+
+    /// Who can write to the file of a descriptor of ours, which can only read.
+    pub fn writersOf(descriptors: *Descriptors, descriptor: i32) known_content.Writers {
+        const writers = known_content.writersOf(descriptor);
+        if (writers != .nobody) return writers;
+        const file = descriptors.identify(descriptor) catch return .unknown;
+        return if (descriptors.isMapped(descriptor, &file)) .somebody else .nobody;
+    }
+
+    /// Only after a lease was granted: whether somebody has a map all the same.
+    fn isMapped(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity) bool {
+        if (!descriptors.known.mayBeMapped(file)) return false;
+        // Who waits for a file server may keep its maps closed to us until that answers.
+        if (descriptors.patience) |patience| if (patience.needed) return true;
+        var buffer: [abi.path_max]u8 = undefined;
+        const link: Link = descriptors.linkOf(descriptor, file, &buffer) catch .{ .path = "" };
+        if (shared_maps.has(descriptors.tracees orelse return false, .{ .inode = file.inode, .path = link.path })) return true;
+        descriptors.known.notMapped(file);
+        return false;
     }
 
     /// Waits at the bound. What the front end waits for may be an answer from the build: then others have their turn meanwhile.

@@ -2,7 +2,6 @@
 const std = @import("std");
 const linux = std.os.linux;
 const calls = @import("calls.zig");
-const known = @import("known.zig");
 const opens = @import("opens.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
@@ -161,7 +160,7 @@ pub fn onGone(tracer: *Tracer, tid: i32, status: u32) void {
 fn reportWritersLeft(tracer: *Tracer, about: records_mod.Who) void {
     var from: u32 = 0;
     while (tracer.descriptors.nextOfEnded(about.process, &from)) |kept| {
-        const writers = known.writersOf(kept.descriptor);
+        const writers = tracer.descriptors.writersOf(kept.descriptor);
         if (writers == .nobody or opens.isUnderWay(tracer, kept.device, kept.inode)) continue;
         _ = tracer.records.emit(.writers_left, about, 0, .{
             .header = undefined,

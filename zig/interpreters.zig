@@ -60,7 +60,7 @@ pub const Executable = struct {
         const same_inode = file.inode == executable.identity.inode;
         if (same_inode and descriptors_mod.deviceNumber(file.major, file.minor) == executable.identity.device) return true;
         if (!same_inode and executable.identity.file_system != overlay_magic) return false;
-        return std.mem.eql(u8, executable.path, withoutSuffix(mapping.name));
+        return std.mem.eql(u8, executable.path, mappings.withoutSuffix(mapping.name));
     }
 };
 
@@ -71,7 +71,7 @@ fn openLoader(tracer: *Tracer, owner: descriptors_mod.Owner, mapping: *const map
     if (name.len > 0 and name[0] == '/') if (paths.openInPlace(here, name, .{ .PATH = true, .CLOEXEC = true })) |descriptor| {
         const found = tracer.descriptors.identify(descriptor) catch abi.FileIdentity{};
         const is_it = found.inode == file.inode and found.device == descriptors_mod.deviceNumber(file.major, file.minor);
-        if (is_it or name.len == withoutSuffix(name).len and !since.touches(here, name)) return descriptor;
+        if (is_it or name.len == mappings.withoutSuffix(name).len and !since.touches(here, name)) return descriptor;
         sys.close(descriptor);
     };
     var path: [96]u8 = undefined;
@@ -84,11 +84,6 @@ fn openLoader(tracer: *Tracer, owner: descriptors_mod.Owner, mapping: *const map
         .descriptor => |number| number,
         .failed => null,
     };
-}
-
-fn withoutSuffix(name: []const u8) []const u8 {
-    const suffix = " (deleted)";
-    return if (std.mem.endsWith(u8, name, suffix)) name[0 .. name.len - suffix.len] else name;
 }
 
 // ---------------------------------------------------------------------------------------------

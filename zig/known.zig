@@ -6,6 +6,7 @@
 //!   * nobody had the file open for writing then. A writer's mapping changes content without moving ctime, and lives
 //!     longer than any call that we see. Whether writers are left is what the kernel knows: it grants a read lease only if there are none.
 //!     Of a file that is not ours it does not say; then what we have seen counts.
+//!     On overlayfs it does not count maps; there we ask who has one.
 //!
 //! Once an open for writing was seen, the file has no entry until a later reader finds it without writers.
 const std = @import("std");
@@ -38,6 +39,8 @@ const Entry = struct {
     ctime_ns: i64,
     sequence: u64,
     state: State,
+    /// Mapped so that stores change it, on overlayfs (`mapped`).
+    is_mapped: bool,
     used: u32,
 };
 
@@ -47,6 +50,8 @@ pub const Known = struct {
     clock: u32 = 0,
     /// A `written` entry had to go: from then on every unknown file may have writers.
     writers_forgotten: bool = false,
+    /// The same of one that is mapped.
+    maps_forgotten: bool = false,
     /// Where our root directory is.
     root_device: u64,
 
@@ -115,12 +120,32 @@ pub const Known = struct {
         entry.ctime_ns = file.ctime_ns;
         entry.sequence = sequence;
         entry.state = .usable;
+        entry.is_mapped = false;
     }
 
     /// Somebody opened, mapped or cut the file for writing.
     pub fn written(known: *Known, device: u64, inode: u64) void {
         const entry = known.lookup(device, inode) orelse known.place(device, inode);
         entry.state = .written;
+    }
+
+    /// Somebody has made a shared map of it that can write. On overlayfs the map holds the layer's file: once the descriptor is closed the kernel
+    /// counts no writer of the overlay's. Whether there still is one only the maps of the living say (shared_maps.zig).
+    pub fn mapped(known: *Known, file: *const abi.FileIdentity) void {
+        if (file.file_system != overlay) return;
+        known.written(file.device, file.inode);
+        known.lookup(file.device, file.inode).?.is_mapped = true;
+    }
+
+    /// Ask before a lease that was granted is believed.
+    pub fn mayBeMapped(known: *Known, file: *const abi.FileIdentity) bool {
+        if (file.file_system != overlay) return false;
+        return if (known.lookup(file.device, file.inode)) |entry| entry.is_mapped else known.maps_forgotten;
+    }
+
+    /// Nobody has a map of it, nor a descriptor to make one with.
+    pub fn notMapped(known: *Known, file: *const abi.FileIdentity) void {
+        if (known.lookup(file.device, file.inode)) |entry| entry.is_mapped = false;
     }
 
     fn lookup(known: *Known, device: u64, inode: u64) ?*Entry {
@@ -141,13 +166,15 @@ pub const Known = struct {
         }
         const entry = best.?;
         if (entry.state == .written) known.writers_forgotten = true;
+        if (entry.is_mapped) known.maps_forgotten = true;
         known.clock +%= 1;
-        entry.* = .{ .device = device, .inode = inode, .size = 0, .mtime_ns = 0, .ctime_ns = 0, .sequence = 0, .state = .empty, .used = known.clock };
+        entry.* = .{ .device = device, .inode = inode, .size = 0, .mtime_ns = 0, .ctime_ns = 0, .sequence = 0, .state = .empty, .is_mapped = false, .used = known.clock };
         return entry;
     }
 
     fn isBetterToLose(known: *const Known, a: *const Entry, b: *const Entry) bool {
         if (a.state != b.state) return @backingInt(a.state) < @backingInt(b.state);
+        if (a.is_mapped != b.is_mapped) return b.is_mapped;
         return known.clock -% a.used > known.clock -% b.used;
     }
 

@@ -65,10 +65,19 @@ fn search(maps: i32, address: u64) ?File {
 pub const Mapping = struct {
     start: u64,
     end: u64,
+    /// As it is now; mprotect(2) can change it.
+    is_writable: bool = false,
+    is_shared: bool = false,
     file: ?File,
     /// As the kernel shows it to us, with ` (deleted)` behind it where that is so; a newline in it is `\\012`.
     name: []const u8,
 };
+
+/// A mapping's name as the file had it, if it still is or was there.
+pub fn withoutSuffix(name: []const u8) []const u8 {
+    const suffix = " (deleted)";
+    return if (std.mem.endsWith(u8, name, suffix)) name[0 .. name.len - suffix.len] else name;
+}
 
 /// All mappings in their order. What `next` returns is valid until it is called again.
 pub const Mappings = struct {
@@ -95,7 +104,9 @@ fn parse(line: []const u8) ?Mapping {
         .file = null,
         .name = "",
     };
-    _ = words.next();
+    const permissions = words.next() orelse return mapping;
+    mapping.is_writable = permissions.len > 1 and permissions[1] == 'w';
+    mapping.is_shared = permissions.len > 3 and permissions[3] == 's';
     _ = words.next();
     const device = words.next() orelse return mapping;
     const inode = std.fmt.parseInt(u64, words.next() orelse "0", 10) catch 0;
@@ -107,6 +118,24 @@ fn parse(line: []const u8) ?Mapping {
         .inode = inode,
     };
     return mapping;
+}
+
+/// By mprotect(2): its file was opened for writing (`mw` in proc_pid_smaps(5)). Not in `max` bytes, or not to be found out: true.
+pub fn canBecomeWritable(tid: i32, mapping: *const Mapping, max: usize) bool {
+    var path: [64]u8 = undefined;
+    const list = switch (sys.openReadOnly(sys.procPath(&path, tid, "smaps"))) {
+        .descriptor => |number| number,
+        .failed => return true,
+    };
+    defer sys.close(list);
+    var lines: Lines = .{ .descriptor = list, .max = max };
+    var is_it = false;
+    while (lines.next() catch return true) |line| {
+        const flags = "VmFlags:";
+        if (is_it and std.mem.startsWith(u8, line, flags)) return std.mem.find(u8, line[flags.len..], " mw") != null;
+        if (parse(line)) |other| is_it = other.start == mapping.start;
+    }
+    return true;
 }
 
 const testing = std.testing;
@@ -138,6 +167,10 @@ test "lines" {
     try testing.expectEqualStrings("/a file", row.name);
     const stack = parse("7ffd0000-7ffe0000 rw-p 00000000 00:00 0                          [stack]").?;
     try testing.expectEqual(null, stack.file);
+    try testing.expect(stack.is_writable and !stack.is_shared);
+    const shared = parse("7ffd0000-7ffe0000 r--s 00000000 08:1f 7 /b (deleted)").?;
+    try testing.expect(!shared.is_writable and shared.is_shared);
+    try testing.expectEqualStrings("/b", withoutSuffix(shared.name));
     try testing.expectEqual(null, parse("no such line"));
 
     var path: [64]u8 = undefined;

@@ -53,6 +53,7 @@ pub fn trace(session: *Session) void {
         return;
     };
     defer tracer.deinit();
+    tracer.descriptors.tracees = &tracer.tracees;
     const seized = ptrace.seize(session.command_pid);
     if (seized != .SUCCESS) {
         session.setError(.seize, sys.errnoNumber(seized));

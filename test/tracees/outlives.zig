@@ -11,6 +11,7 @@
 //!     outlives made-writable  the same, of a map that could only be read at first, and whose descriptor is closed
 //!     outlives shared       the same, and the reader has the file mapped for writing itself
 //!     outlives shared-once  the same, but before its exec
+//!     outlives unmapped     a map that is gone when the reader comes, of a process that lives on
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -30,7 +31,7 @@ var mapping: [*]u8 = undefined;
 const ways = .{
     .{ "files", viaFiles },         .{ "memory", viaMemory },       .{ "sent", viaMessage },   .{ "taken", viaPidfd },
     .{ "inherited", viaInherited }, .{ "mapped", viaMapped },       .{ "read", whileReading }, .{ "made-writable", madeWritable },
-    .{ "shared", whileShared },     .{ "shared-once", onceShared }, .{ "reader", reader },
+    .{ "shared", whileShared },     .{ "shared-once", onceShared }, .{ "reader", reader },     .{ "unmapped", whenUnmapped },
 };
 var program: [*:0]const u8 = undefined;
 
@@ -237,4 +238,20 @@ fn readWhileMapped(kind: Kind) void {
     var line: t.Line = .{};
     if (kind.reader != .shares) line.begin("gap").text("kind", "changed-while-read").end();
     written();
+}
+
+/// As linkers do it whose output another program reads while they wait.
+fn whenUnmapped() void {
+    const made = make();
+    const mapped = map(made);
+    @memcpy(mapped[0..after.len], after);
+    _ = t.must(.munmap, .{ mapped, @as(usize, page) });
+    t.close(made);
+    written();
+    const child = t.fork();
+    if (child == 0) {
+        t.readFile(path);
+        t.exit(0);
+    }
+    _ = t.reap(child);
 }
