@@ -13,6 +13,13 @@ const fileOps = z.looseObject({
   renames: z.array(z.looseObject({ oldPath: z.string(), newPath: z.string() })).default([]),
   deletes: z.array(z.looseObject({ path: z.string() })).default([]),
   permChanges: z.array(z.looseObject({ path: z.string(), mode: z.int(), setExec: z.boolean() })).default([]),
+  links: z.array(z.looseObject({ oldPath: z.string(), newPath: z.string() })).default([]),
+  symlinks: z.array(z.looseObject({ target: z.string(), path: z.string() })).default([]),
+  mkdirs: z.array(z.looseObject({ path: z.string(), mode: z.int() })).default([]),
+  nodes: z.array(z.looseObject({ path: z.string(), mode: z.int() })).default([]),
+  truncates: z.array(z.looseObject({ path: z.string(), length: z.int() })).default([]),
+  ownerChanges: z.array(z.looseObject({ path: z.string() })).default([]),
+  timeChanges: z.array(z.looseObject({ path: z.string() })).default([]),
 });
 
 const processEntry = z.looseObject({
@@ -33,7 +40,7 @@ const processEntry = z.looseObject({
   endtime: time.optional(),
   cwd: z.string().optional(),
   environ: z.string().optional(),
-  fileOps: fileOps.default({ writes: [], renames: [], deletes: [], permChanges: [] }),
+  fileOps: fileOps.default(fileOps.parse({})),
   syscallEvents: z.array(z.looseObject({ syscall: z.string(), args: z.array(z.int()).optional() })).default([]),
   exitcode: z.int().default(0),
   exitsignal: z.string().optional(),
