@@ -14,7 +14,7 @@ export const inTotoPayloadType = "application/vnd.in-toto+json";
 /** Each one costs a check against each key. */
 export const signaturesMax = 100;
 
-/** A record is read as a whole. */
+/** A record is read as a whole. `cilock run` warns of one that is larger. */
 export const envelopeBytesMax = 1 << 30;
 
 export interface Envelope {

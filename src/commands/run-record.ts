@@ -1,6 +1,6 @@
 // From facts to the signed bytes, and onto disk.
 import { buildCollection, type CollectionPart } from "../attestation/collection.ts";
-import { envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
+import { envelopeBytesMax, envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
 import { writeJson } from "../attestation/json.ts";
 import { generateKey } from "../attestation/keys.ts";
 import { treeRoot } from "../attestation/tree.ts";
@@ -66,6 +66,29 @@ export async function writeRecord(plan: RunPlan, record: SignedRecord, io: Comma
   if (outfile.kind !== "stdout") return { record: writeOutfile(outfile, record.pieces), publicKey };
   for (const piece of record.pieces) await io.stdout(piece);
   return { record: undefined, publicKey };
+}
+
+/** Bytes of the payload from which on the shorter form of the predicate is suggested. */
+const large = 16 << 20;
+/** More than there is in an envelope beside the payload. */
+const besidePayloadMax = 8 << 10;
+
+/**
+ * What a person should hear of the record's size. One that is too large for `cilock verify` and `cilock show` is written all the same: the
+ * build is over, and what it did is in there.
+ */
+export function sizeRemark(
+  predicate: RunOptions["predicate"],
+  payloadLength: number,
+): { kind: "warning" | "note"; text: string } | undefined {
+  const shorter = predicate === "command-run/v0.1" ? "--predicate command-run/v0.2 writes each path and digest once" : undefined;
+  const envelopeLength = Math.ceil(payloadLength / 3) * 4 + besidePayloadMax;
+  if (envelopeLength > envelopeBytesMax) {
+    const text = `the record is larger than the ${envelopeBytesMax >> 20} MiB that cilock verify and cilock show read`;
+    return { kind: "warning", text: shorter === undefined ? text : `${text}: ${shorter}` };
+  }
+  if (shorter === undefined || payloadLength <= large) return undefined;
+  return { kind: "note", text: `the record is large: ${shorter}` };
 }
 
 const shownOutfile = ({ outfile }: RunPlan): string => (outfile.kind === "stdout" ? "the record" : outfile.shown);

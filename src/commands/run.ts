@@ -61,7 +61,7 @@ export const runCommand: Command = {
     const { observation, traced } = await observe(plan, session, before);
     const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
     await addUnlisted(observation, artifacts);
-    const { attestAll, hasMatchableSubject, signRecord, writeRecord } = await loadRecording();
+    const { attestAll, hasMatchableSubject, signRecord, sizeRemark, writeRecord } = await loadRecording();
 
     const keyGuard = options.predicate === "command-run/v0.2" ? session.keyGuard() : undefined;
     const facts = gather(plan, before, artifacts, observation, keyGuard);
@@ -73,18 +73,14 @@ export const runCommand: Command = {
     const record = await signRecord(plan, attestations, spool);
     const written = await writeRecord(plan, record, io);
     for (const file of [written.publicKey, written.record]) if (file?.warning !== undefined) warn("warning", file.warning);
-    if (options.predicate === "command-run/v0.1" && record.payloadLength > large) {
-      warn("note", "the record is large: --predicate command-run/v0.2 writes each path and digest once");
-    }
+    const remark = sizeRemark(options.predicate, record.payloadLength);
+    if (remark !== undefined) warn(remark.kind, remark.text);
     await report(plan, io, { facts, attestors: names, record, written, warnings, hidden: hiddenValues(attestations) });
     return observation.exitCode;
   },
 };
 
 const loadRecording = () => import("./run-record.ts");
-
-/** From here on the shorter form of the predicate is suggested. */
-const large = 16 << 20;
 
 function optionsOf(parsed: ParsedOptions, positionals: readonly string[]): RunOptions {
   try {
