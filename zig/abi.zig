@@ -539,6 +539,8 @@ pub const GapKind = enum(u32) {
     group_signal_kept = 23,
     /// The kernel was given code, or its memory, a disk or the like was opened. text: the call, or the file
     kernel_reached = 24,
+    /// A call that took a name away was done with another name than the one that was read. value: the call; text: its name
+    arguments_changed = 25,
 };
 
 pub const Gap = extern struct {

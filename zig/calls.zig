@@ -13,6 +13,7 @@ const families = @import("families.zig");
 const guards = @import("guards.zig");
 const kernel_reached = @import("kernel_reached.zig");
 const name_changes = @import("name_changes.zig");
+const name_checks = @import("name_checks.zig");
 const opens = @import("opens.zig");
 const outside = @import("outside.zig");
 const paths = @import("paths.zig");
@@ -150,7 +151,10 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
         .call => {
             call.outside = outside.targetOf(tracer, thread, row);
             try readBefore(tracer, thread, row);
-            if (row.names.len > 0) call.name_change = tracer.names.beginCall(row, tracer.tracees.bufferOf(call));
+            if (row.names.len > 0) {
+                name_checks.before(tracer, thread, row);
+                call.name_change = tracer.names.beginCall(row, tracer.tracees.bufferOf(call));
+            }
             if (row.special == .truncate) try opens.beforeWriting(tracer, thread, .{ .path = 0, .truncates = true });
             if (row.special == .times) try opens.beforeTimes(tracer, thread, row.arguments[0]);
             if (row.stops == .entry_and_exit) {
@@ -274,7 +278,7 @@ fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
 
 fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const call = &thread.call;
-    endNameChange(tracer, call, returned < 0);
+    checkNames(tracer, thread, returned);
     defer if (call.at_exit != .closing) {
         tracer.tracees.releaseBuffer(call);
         call.* = .{};
@@ -302,11 +306,27 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     }
 }
 
-/// Once for each call that has begun one, however it ends.
-pub fn endNameChange(tracer: *Tracer, call: *Call, failed: bool) void {
+fn checkNames(tracer: *Tracer, thread: *Thread, returned: i64) void {
+    const call = &thread.call;
     if (call.name_change == name_changes.none) return;
-    tracer.names.end(call.name_change, failed);
+    if (returned < 0) return endNameChange(tracer, thread, .failed);
+    switch (name_checks.after(tracer, thread)) {
+        .as_read => endNameChange(tracer, thread, .done),
+        .unknown => endNameChange(tracer, thread, .unknown),
+        .otherwise => {
+            tracer.gap(thread, .arguments_changed, call.number, syscalls.rows[call.row].name);
+            endNameChange(tracer, thread, .unknown);
+        },
+    }
+}
+
+/// Once for each call that has begun one, however it ends.
+pub fn endNameChange(tracer: *Tracer, thread: *Thread, outcome: name_changes.NameChanges.Outcome) void {
+    const call = &thread.call;
+    if (call.name_change == name_changes.none) return;
+    const is_late = tracer.names.end(call.name_change, outcome);
     call.name_change = name_changes.none;
+    if (is_late) tracer.gap(thread, .program_unknown, 0, syscalls.rows[call.row].name);
 }
 
 /// SECCOMP_RET_TRAP of a filter of the build's own: the call was not done, and what looks like its result is its number.
@@ -415,7 +435,7 @@ fn lookForEscaped(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 /// The thread was killed in the middle of a call: whether that was done is not known.
 pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     const call = &thread.call;
-    endNameChange(tracer, call, false);
+    endNameChange(tracer, thread, .unknown);
     switch (call.at_exit) {
         .nothing, .guard, .closing => {},
         .write => if (call.writes != null) tracer.gap(thread, .tracee_gone, call.number, call.name()),

@@ -23,6 +23,22 @@ pub fn fileAt(tid: i32, address: u64) ?File {
     };
 }
 
+/// Whether others may write to the memory at an address: a shared mapping. False also where that cannot be found out.
+pub fn isShared(tid: i32, address: u64) bool {
+    var path: [64]u8 = undefined;
+    const maps = switch (sys.openReadOnly(sys.procPath(&path, tid, "maps"))) {
+        .descriptor => |number| number,
+        .failed => return false,
+    };
+    defer sys.close(maps);
+    var all: Mappings = .of(maps);
+    while (all.next() catch return false) |mapping| {
+        if (address < mapping.start) return false;
+        if (address < mapping.end) return mapping.is_shared;
+    }
+    return false;
+}
+
 /// struct procmap_query.
 const Query = extern struct {
     size: u64 = @sizeOf(Query),
@@ -172,6 +188,7 @@ test "lines" {
     try testing.expect(!shared.is_writable and shared.is_shared);
     try testing.expectEqualStrings("/b", withoutSuffix(shared.name));
     try testing.expectEqual(null, parse("no such line"));
+    try testing.expect(!isShared(linux.gettid(), @intFromPtr(row.name.ptr)));
 
     var path: [64]u8 = undefined;
     const maps = sys.openReadOnly(sys.procPath(&path, linux.gettid(), "maps")).descriptor;

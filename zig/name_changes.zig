@@ -40,6 +40,8 @@ pub const NameChanges = struct {
     /// Under way for so long that others have taken their places, and when the last of them ended.
     forgotten: u32 = 0,
     forgotten_ended: u64 = 0,
+    /// `clock` when an exec was last judged by what is known here.
+    relied: u64 = 0,
     changes: *[changes_max]Change,
 
     const Change = struct {
@@ -47,9 +49,19 @@ pub const NameChanges = struct {
         number: u64 = 0,
         /// Hashes of the last parts of both paths; 0: any.
         names: [2]u64 = .{ 0, 0 },
-        /// `clock` at its end; 0: it is under way.
+        /// Hashes of both whole paths. The name of the first is taken away.
+        paths: [2]u64 = .{ 0, 0 },
+        /// `clock` at its beginning and its end; 0: it is under way.
+        began: u64 = 0,
         ended: u64 = 0,
         failed: bool = false,
+    };
+
+    pub const Outcome = enum {
+        done,
+        failed,
+        /// It has changed a name, and nobody knows which.
+        unknown,
     };
 
     pub fn init() sys.Error!NameChanges {
@@ -73,22 +85,53 @@ pub const NameChanges = struct {
         all.begun += 1;
         const change = &all.changes[all.begun % changes_max];
         if (change.number != 0 and change.ended == 0) all.forgotten += 1;
-        change.* = .{ .number = all.begun, .names = .{ hashOf(lastOf(one)), hashOf(lastOf(other)) } };
+        change.* = .{ .number = all.begun, .began = all.clock, .paths = .{ hashOf(one), hashOf(other) }, .names = .{ hashOf(lastOf(one)), hashOf(lastOf(other)) } };
         return all.begun;
     }
 
-    pub fn end(all: *NameChanges, number: u64, failed: bool) void {
+    /// True: an exec has been judged meanwhile by what was known of this one, which now proves wrong.
+    pub fn end(all: *NameChanges, number: u64, outcome: Outcome) bool {
         all.clock += 1;
         const change = &all.changes[number % changes_max];
         if (change.number != number) {
             assert(all.forgotten > 0);
             all.forgotten -= 1;
             all.forgotten_ended = all.clock;
-            return;
+            return false; // all that were judged meanwhile were judged as unknown
         }
         change.ended = all.clock;
-        change.failed = failed;
+        change.failed = outcome == .failed;
+        if (outcome == .unknown) change.names = .{ 0, 0 };
         all.skipEnded();
+        return outcome == .unknown and all.relied >= change.began;
+    }
+
+    /// What others do with the names of a call while it is under way.
+    pub const Rivals = struct {
+        /// Another takes away the same name.
+        old: bool = false,
+        /// Another gives or takes away its second name.
+        new: bool = false,
+    };
+
+    pub fn rivalsOf(all: *const NameChanges, number: u64) Rivals {
+        const own = &all.changes[number % changes_max];
+        if (own.number != number) return .{ .old = true, .new = true }; // forgotten
+        const first = (all.begun + 1) -| changes_max;
+        var other = @max(@min(all.oldest, number), first, 1);
+        // One that has ended since may have begun before the oldest that is under way.
+        while (other > @max(first, 1) and all.changes[(other - 1) % changes_max].ended >= own.began) other -= 1;
+        var rivals: Rivals = .{};
+        while (other <= all.begun) : (other += 1) {
+            const change = &all.changes[other % changes_max];
+            if (other == number or change.number != other or change.failed) continue;
+            if (change.ended != 0 and change.ended <= own.began) continue;
+            if (change.paths[0] == own.paths[0]) rivals.old = true;
+            for (change.paths) |path| if (path == own.paths[1]) {
+                rivals.new = true;
+            };
+        }
+        return rivals;
     }
 
     fn skipEnded(all: *NameChanges) void {
@@ -102,8 +145,9 @@ pub const NameChanges = struct {
         return .{ .clock = all.clock, .begun = all.begun, .oldest = all.oldest };
     }
 
-    /// What may have been done since then.
-    pub fn since(all: *const NameChanges, from: Mark) Since {
+    /// What may have been done since then, for an exec.
+    pub fn since(all: *NameChanges, from: Mark) Since {
+        all.relied = all.clock;
         return .{ .all = all, .from = from };
     }
 };
@@ -219,10 +263,10 @@ test "what counts is what may have been done since the mark" {
         defer all.deinit();
         var number: u64 = 0;
         if (row.before != .nothing) number = all.begin("/tmp/one", row.name);
-        if (row.before == .ended) all.end(number, false);
+        if (row.before == .ended) _ = all.end(number, .done);
         const from = all.mark();
         if (row.before == .nothing) number = all.begin("/tmp/one", row.name);
-        if (row.after != .nothing) all.end(number, row.after == .failed);
+        if (row.after != .nothing) _ = all.end(number, if (row.after == .failed) .failed else .done);
         const found = all.since(from);
         try testing.expectEqual(row.touched, found.touches(ownPlace(), "/tmp/script"));
     }
@@ -246,22 +290,58 @@ test "names of symbolic links count, and more changes than are remembered are an
         var all: NameChanges = try .init();
         defer all.deinit();
         const from = all.mark();
-        all.end(all.begin("x", name), false);
+        _ = all.end(all.begin("x", name), .done);
         try testing.expectEqual(!std.mem.eql(u8, name, "elsewhere"), all.since(from).touches(ownPlace(), top ++ "/alias/script"));
     }
     var all: NameChanges = try .init();
     defer all.deinit();
     const from = all.mark();
-    for (0..changes_max) |_| all.end(all.begin("x", "y"), false);
+    for (0..changes_max) |_| _ = all.end(all.begin("x", "y"), .done);
     try testing.expect(all.since(from).touches(ownPlace(), "/tmp/script"));
     try testing.expect(!all.since(all.mark()).touches(ownPlace(), "/tmp/script"));
 
     // One that hangs, while all others come and go.
     const slow = all.begin("x", "y");
-    for (0..changes_max) |_| all.end(all.begin("x", "y"), false);
+    for (0..changes_max) |_| _ = all.end(all.begin("x", "y"), .done);
     const later = all.mark();
     try testing.expect(all.since(later).touches(ownPlace(), "/tmp/script"));
-    all.end(slow, false);
+    _ = all.end(slow, .done);
     try testing.expect(all.since(later).touches(ownPlace(), "/tmp/script"));
     try testing.expect(!all.since(all.mark()).touches(ownPlace(), "/tmp/script"));
+}
+
+test "one of which nobody knows what it did counts as any, also for those who were judged before that was found out" {
+    var all: NameChanges = try .init();
+    defer all.deinit();
+    const from = all.mark();
+    const number = all.begin("/tmp/one", "/tmp/two");
+    try testing.expect(!all.since(from).touches(ownPlace(), "/tmp/script"));
+    try testing.expect(all.end(number, .unknown));
+    try testing.expect(all.since(from).touches(ownPlace(), "/tmp/script"));
+    try testing.expect(!all.since(all.mark()).touches(ownPlace(), "/tmp/script"));
+    try testing.expect(!all.end(all.begin("/tmp/one", "/tmp/two"), .unknown));
+}
+
+test "rivals do something to the same names at the same time" {
+    var all: NameChanges = try .init();
+    defer all.deinit();
+    _ = all.end(all.begin("/tmp/a/one", "/tmp/two"), .done); // over before
+    const before = all.begin("/tmp/a/one", "/tmp/three");
+    const slow = all.begin("/tmp/x", "/tmp/y");
+    const own = all.begin("/tmp/a/one", "/tmp/two");
+    try testing.expectEqual(NameChanges.Rivals{ .old = true }, all.rivalsOf(own));
+    _ = all.end(before, .failed);
+    try testing.expectEqual(NameChanges.Rivals{}, all.rivalsOf(own));
+    _ = all.begin("/tmp/b/one", "/tmp/a/one");
+    try testing.expectEqual(NameChanges.Rivals{}, all.rivalsOf(own));
+    const later = all.begin("/tmp/a/one", "/tmp/two");
+    _ = all.end(later, .done);
+    try testing.expectEqual(NameChanges.Rivals{ .old = true, .new = true }, all.rivalsOf(own));
+    _ = all.end(slow, .done);
+    _ = all.end(own, .done);
+    try testing.expectEqual(NameChanges.Rivals{ .old = true, .new = true }, all.rivalsOf(later));
+    const last = all.begin("/tmp/three", "/tmp/four");
+    try testing.expectEqual(NameChanges.Rivals{}, all.rivalsOf(last));
+    _ = all.begin("/tmp/four", "/tmp/four"); // a deletion
+    try testing.expectEqual(NameChanges.Rivals{ .new = true }, all.rivalsOf(last));
 }

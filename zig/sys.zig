@@ -461,6 +461,13 @@ pub fn groupOf(process: i32) i32 {
     return @intCast(check(rc) catch return 0);
 }
 
+/// Whether two threads have one memory (kcmp(2)). False also where that cannot be asked.
+pub fn sharesMemory(one: i32, other: i32) bool {
+    const kcmp_vm = 1;
+    const rc = linux.syscall5(.kcmp, @as(u32, @bitCast(one)), @as(u32, @bitCast(other)), kcmp_vm, 0, 0);
+    return (check(rc) catch return false) == 0;
+}
+
 pub fn parentPid() i32 {
     return linux.getppid();
 }

@@ -16,6 +16,7 @@
 const std = @import("std");
 const abi = @import("abi.zig");
 const name_changes = @import("name_changes.zig");
+const name_checks = @import("name_checks.zig");
 const stop = @import("stop.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
@@ -88,6 +89,8 @@ pub const Call = struct {
     alone: bool = true,
     /// Of a call that changes names: its number there.
     name_change: u64 = name_changes.none,
+    /// And what was at its names before.
+    names_before: ?name_checks.Both = null,
     items: u16 = 0,
     /// bits of abi.Flag
     flags: u16 = 0,

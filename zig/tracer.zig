@@ -380,9 +380,10 @@ pub const Tracer = struct {
 
     fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {
         if (former != leader.tid) {
-            // Their ends are not reported.
+            // The leader's end is not reported, nor are others' in time.
+            calls.onDeath(tracer, leader);
             for (tracer.tracees.all()) |*thread| {
-                if (thread.process == leader.process and thread.state != .free) calls.endNameChange(tracer, &thread.call, false);
+                if (thread.process == leader.process and thread.state != .free) calls.endNameChange(tracer, thread, .unknown);
             }
             tracer.tracees.becomeLeader(leader, tracer.tracees.find(former));
         }

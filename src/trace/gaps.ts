@@ -45,6 +45,11 @@ export const gapTable = {
     sentence:
       "the file of a program, or of its interpreter, may have been exchanged while it was executed: which one ran is not known",
   },
+  "arguments-changed": {
+    severity: "gap",
+    sentence:
+      "a path was changed by another thread while a call was made with it: what was renamed or deleted is not what the record says",
+  },
   "core-file": {
     severity: "gap",
     sentence: "the kernel wrote the memory of a crashed process into a file, which is not among the files that were written",
@@ -144,4 +149,5 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   kernel_delegated: "delegated",
   group_signal_kept: "group-signal-kept",
   kernel_reached: "kernel-reached",
+  arguments_changed: "arguments-changed",
 };

@@ -1,0 +1,130 @@
+//! Names of renames and deletions that change between a tracer's reading and the kernel's: `rename-race MODE ROUNDS`. What the
+//! kernel has done is looked at afterwards, and told.
+//!   rename, unlink: a thread changes the path in memory.
+//!   shared: a process does, in memory that both have mapped.
+//!   target: as rename, but it is the new name that changes.
+//!   exec: as rename, while scripts are executed by the name that is exchanged so, as in exec-race.
+//!   quiet: as rename, but nothing changes, and another process exchanges and deletes names in the same directory.
+const t = @import("lib/tracee.zig");
+const std = @import("std");
+pub const panic = t.panic;
+
+const Mode = enum { rename, unlink, target, shared, exec, quiet };
+
+const said: u64 = @bitCast(@as([8]u8, "harmless".*));
+const done: u64 = @bitCast(@as([8]u8, "wanted!!".*));
+const exchange = 2; // RENAME_EXCHANGE
+
+/// Eight bytes at once, and the NUL; in memory that children share.
+var name: *[2]u64 = undefined;
+/// Shared with children.
+var stop: *u32 = undefined;
+var line: t.Line = .{};
+
+pub fn main(init: std.process.Init.Minimal) void {
+    const arguments: t.Arguments = .of(init);
+    const word = arguments.at(1) orelse t.fail("rename-race MODE ROUNDS", 0);
+    if (std.mem.startsWith(u8, word, "script-")) t.exit(0); // the image that was started
+    const mode = std.meta.stringToEnum(Mode, word) orelse t.fail("mode", 0);
+    const rounds = arguments.number(2, 100);
+    const shared: u32 = if (mode == .shared) 1 else 2; // MAP_SHARED, MAP_PRIVATE
+    name = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x20 | shared, -1, 0 }));
+    name.* = .{ said, 0 };
+    stop = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x21, -1, 0 })); // MAP_SHARED | MAP_ANONYMOUS
+    if (mode == .exec) return executeAll(arguments, rounds);
+    var flipper: t.Thread = .{};
+    var helper: i32 = 0;
+    switch (mode) {
+        .rename, .unlink, .target => flipper.start(flip, 0),
+        .shared, .quiet => {
+            helper = t.fork();
+            if (helper == 0) {
+                if (mode == .shared) _ = flip(0) else bustle();
+                t.exit(0);
+            }
+        },
+        .exec => unreachable, // above
+    }
+    // Processes of one call each, so that each is told apart.
+    for (0..rounds) |_| {
+        const child = t.fork();
+        if (child == 0) once(mode);
+        _ = t.reap(child);
+    }
+    line.begin("answer").text("what", "done").number("value", 0).end();
+    @atomicStore(u32, stop, 1, .release);
+    if (helper != 0) _ = t.reap(helper);
+    t.exit(0);
+}
+
+fn once(mode: Mode) noreturn {
+    var directory: [32]u8 = undefined;
+    const own = t.format(&directory, "of-{d}", .{t.pid()});
+    _ = t.must(.mkdir, .{ own.ptr, 0o755 });
+    _ = t.must(.chdir, .{own.ptr});
+    for ([_][*:0]const u8{ "harmless", "wanted!!" }) |each| if (mode != .target) t.makeFile(each, "a file\n");
+    if (mode == .target) t.makeFile("old", "a file\n");
+    var flipper: t.Thread = .{};
+    if (mode == .rename or mode == .unlink or mode == .target) flipper.start(flip, 0); // its memory is a copy
+    const result = switch (mode) {
+        .unlink => t.call(.unlink, .{name}),
+        .target => t.call(.rename, .{ "old", name }),
+        else => t.call(.rename, .{ name, "new" }),
+    };
+    if (result < 0) t.fail("the call", result);
+    const is_there = t.call(.access, .{ if (mode == .target) "wanted!!" else "harmless", 0 }) == 0;
+    if (is_there) line.begin("answer").text("what", "changed").number("value", t.pid()).end();
+    t.exit(0);
+}
+
+fn flip(_: usize) callconv(.c) u8 {
+    while (@atomicLoad(u32, stop, .acquire) == 0) {
+        @atomicStore(u64, &name[0], done, .monotonic);
+        @atomicStore(u64, &name[0], said, .monotonic);
+    }
+    return 0;
+}
+
+/// What others may do at any time: files that come and go under the same names as elsewhere.
+fn bustle() void {
+    while (@atomicLoad(u32, stop, .acquire) == 0) {
+        t.makeFile("temporary", "");
+        _ = t.must(.rename, .{ "temporary", "harmless" });
+        _ = t.must(.unlink, .{"harmless"});
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+
+fn executeAll(arguments: t.Arguments, rounds: u64) void {
+    make("wanted!!", "script-1", arguments.at(0).?);
+    make("other", "script-2", arguments.at(0).?);
+    t.makeFile("harmless", "not executed\n");
+    const changer = t.fork();
+    if (changer == 0) {
+        var flipper: t.Thread = .{};
+        flipper.start(flip, 0);
+        // Both are there in any case, so that it succeeds whichever the kernel takes.
+        while (@atomicLoad(u32, stop, .acquire) == 0) _ = t.must(.renameat2, .{ t.at_cwd, name, t.at_cwd, "other", exchange });
+        t.exit(0);
+    }
+    for (0..rounds) |_| {
+        const child = t.fork();
+        if (child == 0) {
+            const argv = [_:null]?[*:0]const u8{"script"};
+            _ = t.call(.execve, .{ "wanted!!", &argv, arguments.environment.ptr });
+            t.exit(0); // what is there was not a script
+        }
+        _ = t.reap(child);
+    }
+    @atomicStore(u32, stop, 1, .release);
+    _ = t.reap(changer);
+    line.begin("answer").text("what", "done").number("value", 0).end();
+}
+
+fn make(path: [*:0]const u8, argument: []const u8, interpreter: []const u8) void {
+    var text: [4200]u8 = undefined;
+    const descriptor = t.open(path, t.O.wronly | t.O.creat | t.O.trunc, 0o755);
+    t.writeAll(descriptor, t.format(&text, "#!{s} {s}\n", .{ interpreter, argument }));
+    t.close(descriptor);
+}
