@@ -67,9 +67,12 @@ pub fn beforeWriting(tracer: *Tracer, thread: *Thread, target: Target) sys.Error
         return if (e == error.TraceeGone) e else {};
     };
     if (given.bytes.len == 0) return;
-    const descriptor = paths.openInPlace(calls.placeOf(tracer, thread, target.directory), given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
+    const place = calls.placeOf(tracer, thread, target.directory);
+    const descriptor = paths.openInPlace(place, given.bytes, .{ .PATH = true, .CLOEXEC = true }) orelse return;
     defer sys.close(descriptor);
-    if (tracer.privileged) call.aims_at_us = own_files.isPrivateDescriptor(tracer, thread, descriptor, "", true);
+    if (tracer.privileged and own_files.isPrivateDescriptor(tracer, thread, descriptor, "", true)) {
+        call.aims_at_us = own_files.leadsToUs(tracer, thread, place, given.bytes, "", true);
+    }
     const file = tracer.descriptors.identify(descriptor) catch return;
     if (!descriptors_mod.isRegular(file.mode)) return;
     call.target = .{ .device = file.device, .inode = file.inode };

@@ -8,6 +8,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
+const follow = @import("follow.zig");
 const mappings = @import("mappings.zig");
 const mounts = @import("mounts.zig");
 const opens = @import("opens.zig");
@@ -28,8 +29,9 @@ pub const OwnFiles = struct {
     /// Of our own /proc.
     proc_device: u64 = 0,
     proc_mount: ?u64 = null,
-    /// What entries below fd/ and map_files/ lead to: the memory that we share with the front end, and the pipes.
-    kept: [3]Kept = @splat(.{}),
+    /// What entries below fd/ and map_files/ lead to: the memory that we share with the front end. Not its pipes: their other ends are
+    /// the command's standard output and error, and whoever opens those (/dev/stderr) has the same inode.
+    kept: Kept = .{},
 
     const Kept = struct { device: u64 = 0, inode: u64 = 0 };
 
@@ -37,19 +39,13 @@ pub const OwnFiles = struct {
         var own: OwnFiles = .{ .proc_mount = mounts.idOf(descriptors.own_links) };
         if (descriptors.identify(descriptors.own_links)) |file| own.proc_device = file.device else |_| {}
         if (mappings.fileAt(linux.gettid(), @intFromPtr(session.mapping.ptr))) |file| {
-            own.kept[0] = .{ .device = descriptors_mod.deviceNumber(file.major, file.minor), .inode = file.inode };
-        }
-        for (session.descriptors.capture_read, own.kept[1..]) |end, *kept| {
-            if (end < 0) continue;
-            const file = descriptors.identify(end) catch continue;
-            kept.* = .{ .device = file.device, .inode = file.inode };
+            own.kept = .{ .device = descriptors_mod.deviceNumber(file.major, file.minor), .inode = file.inode };
         }
         return own;
     }
 
     fn isKept(own: *const OwnFiles, file: *const abi.FileIdentity) bool {
-        for (own.kept) |kept| if (kept.inode == file.inode and kept.device == file.device and kept.inode != 0) return true;
-        return false;
+        return own.kept.inode == file.inode and own.kept.device == file.device and own.kept.inode != 0;
     }
 };
 
@@ -190,14 +186,19 @@ pub fn isAimedAt(tracer: *Tracer, thread: *Thread, path: []const u8, flags: u64)
     }
     const row = &syscalls.rows[thread.call.row];
     const place = calls.placeOf(tracer, thread, opens.directoryOf(row));
-    if (tracer.mounted and leadsToUs(tracer, thread, place, path, flags)) return true;
+    if (tracer.mounted and leadsToUs(tracer, thread, place, path, "", opens.isForWriting(flags))) return true;
     return goesThroughUs(tracer, thread, place, path);
 }
 
-fn leadsToUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, path: []const u8, flags: u64) bool {
+/// `part`: below what `path` leads to.
+pub fn leadsToUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, path: []const u8, part: []const u8, for_writing: bool) bool {
     const descriptor = paths.openInPlace(place, path, .{ .PATH = true, .CLOEXEC = true }) orelse return false;
     defer sys.close(descriptor);
-    return isPrivateDescriptor(tracer, thread, descriptor, "", opens.isForWriting(flags));
+    if (!isPrivateDescriptor(tracer, thread, descriptor, part, for_writing)) return false;
+    // A symlink may have led there through `self`, who is us where we look.
+    const followed = follow.open(place, path, false) orelse return true;
+    defer sys.close(followed);
+    return isPrivateDescriptor(tracer, thread, followed, part, for_writing);
 }
 
 /// `part`: below it.
@@ -218,9 +219,7 @@ fn goesThroughUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, pat
         if (!is_number and !status_file.isPrivate(part)) continue;
         const start = @intFromPtr(part.ptr) - @intFromPtr(path.ptr);
         if (std.mem.eql(u8, path[0..start], "/")) continue;
-        const descriptor = paths.openInPlace(place, if (start == 0) "." else path[0..start], .{ .PATH = true, .CLOEXEC = true }) orelse return false;
-        defer sys.close(descriptor);
-        if (isPrivateDescriptor(tracer, thread, descriptor, part, false)) return true;
+        if (leadsToUs(tracer, thread, place, if (start == 0) "." else path[0..start], part, false)) return true;
     }
     return false;
 }

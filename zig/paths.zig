@@ -7,6 +7,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const follow = @import("follow.zig");
 const sys = @import("sys.zig");
 const descriptors_mod = @import("descriptors.zig");
 const Descriptors = descriptors_mod.Descriptors;
@@ -90,14 +91,15 @@ fn resolveWhole(descriptors: *Descriptors, place: Place, path: []const u8, out: 
     return out[0..link.path.len];
 }
 
-/// Opens what `path` leads to for the tracee. Null: not there, too long, or not for us.
+/// Opens what `path` leads to for the tracee: an O_PATH descriptor. Null: not there, too long, or not for us.
 pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
     var buffer: [max + 64]u8 = undefined;
     if (path.len > max) return null;
+    if (follow.isNeeded(path)) return follow.open(place, path, flags.NOFOLLOW);
     if (place.roots_differ) return openInRoot(place, path, flags, &buffer);
     var at: usize = 0;
     if (path[0] == '/') {
-        at = ownProc(place.owner, path, &buffer);
+        at = sys.append(&buffer, 0, path);
     } else {
         if (place.directory_path.len + 1 + path.len >= buffer.len) return null;
         at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
@@ -113,28 +115,6 @@ fn descriptorOf(opened: sys.Opened) ?i32 {
         .descriptor => |number| number,
         .failed => null,
     };
-}
-
-/// A name for the same file that we can give to the kernel: /proc/self means another process for us.
-fn ownProc(owner: Owner, path: []const u8, buffer: []u8) usize {
-    const aliases = [_]struct { prefix: []const u8, rest: []const u8, thread: bool = false }{
-        .{ .prefix = "/proc/self", .rest = "" },
-        .{ .prefix = "/proc/thread-self", .rest = "", .thread = true },
-        .{ .prefix = "/dev/fd", .rest = "fd" },
-        .{ .prefix = "/dev/stdin", .rest = "fd/0" },
-        .{ .prefix = "/dev/stdout", .rest = "fd/1" },
-        .{ .prefix = "/dev/stderr", .rest = "fd/2" },
-    };
-    for (aliases) |alias| {
-        if (!std.mem.startsWith(u8, path, alias.prefix)) continue;
-        const rest = path[alias.prefix.len..];
-        if (rest.len > 0 and rest[0] != '/') continue;
-        // /proc has an entry for a thread too, though it does not list it.
-        const at = sys.procPath(buffer, if (alias.thread) owner.tid else owner.pid, alias.rest).len;
-        if (at + rest.len >= buffer.len) break;
-        return sys.append(buffer, at, rest);
-    }
-    return sys.append(buffer, 0, path);
 }
 
 /// With a root of its own: absolute symlinks must be followed in that root, which openat2 can (Linux 5.6).
@@ -157,6 +137,14 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
     at = sys.append(buffer, at, path);
     buffer[at] = 0;
     return descriptorOf(place.openInRoot(root, buffer[0..at :0], flags));
+}
+
+/// The same, as a descriptor of ours.
+pub fn openBase(place: Place) ?i32 {
+    var buffer: [max + 64]u8 = undefined;
+    const at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
+    buffer[at] = 0;
+    return descriptorOf(place.open(buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true }));
 }
 
 /// The directory that a relative path starts from.
@@ -280,8 +268,7 @@ test "paths of a process" {
     for (rows) |row| {
         errdefer std.debug.print("row: {s}\n", .{row.argument});
         for ([_]bool{ false, true }) |differ| {
-            // Seen from our own root both ways are the same, but for /proc/self.
-            if (differ and std.mem.startsWith(u8, row.argument, "/proc")) continue;
+            // Seen from our own root both ways are the same.
             var place = row.place;
             place.roots_differ = differ;
             var buffer: [max]u8 = undefined;
