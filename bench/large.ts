@@ -2,7 +2,7 @@
 //
 // A large build, made up: 5,000 processes that open 40,000 files, a million opens. Prints the row of bench/RESULTS.md: the
 // most memory that our processes had at a time, and how long after the build's end the record was there.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -110,5 +110,6 @@ try {
   console.log("|---|---|---|---|---|---|");
   await measure();
 } finally {
-  rmSync(scratch, { recursive: true, force: true });
+  // Two minutes of processor time by rmSync.
+  Bun.spawnSync(["rm", "-rf", scratch]);
 }
