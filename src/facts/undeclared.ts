@@ -111,9 +111,9 @@ function vouchersFor(sources: Sources, options: UndeclaredOptions): PlacedVouche
   const roots = [...new Set(options.roots.map(root => byteName(root) || "/"))].slice(0, rootsMax);
   for (const root of roots) {
     const inner = roots.filter(other => other !== root && isBelow(other, root));
-    // The database is not even opened for the project's own files.
+    // The database is not even opened for the project's own files, which are most.
     const knows = (name: string) =>
-      isBelow(name, root) && !inner.some(other => isBelow(name, other)) && (projectRoot === "/" || !isBelow(name, projectRoot));
+      (projectRoot === "/" || !isBelow(name, projectRoot)) && isBelow(name, root) && !inner.some(other => isBelow(name, other));
     for (const System of [DpkgVoucher, ApkVoucher, RpmVoucher]) vouchers.push({ voucher: new System(sources, root), knows });
   }
   return vouchers;

@@ -18,7 +18,8 @@ const sitePattern = /^(.*\/(?:site-packages|dist-packages))\/./;
 
 /** The directory of packages that a file is in. */
 export function pythonSiteOf(name: string): string | undefined {
-  return sitePattern.exec(name)?.[1];
+  // Asked for each input: the expression takes ten times as long to say no.
+  return name.includes("-packages/") ? sitePattern.exec(name)?.[1] : undefined;
 }
 
 /** Owners of those files of one site that a RECORD lists. */
