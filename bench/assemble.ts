@@ -5,12 +5,13 @@
 
 import { heapStats } from "bun:jsc";
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildCollection } from "../src/attestation/collection.ts";
 import { envelopePieces, inTotoPayloadType, signPayload } from "../src/attestation/envelope.ts";
-import { writeJson } from "../src/attestation/json.ts";
+import { writeJson } from "../src/attestation/json-writer.ts";
 import { generateKey } from "../src/attestation/keys.ts";
 import { commandRunAttestor } from "../src/attestors/command-run.ts";
 import { commandRunV02Attestor } from "../src/attestors/command-run-v02.ts";
@@ -86,7 +87,7 @@ const hold = () => {
   out++;
   return openSync(one, "r");
 };
-const startNs = BigInt(Date.now()) * 1_000_000n + 1_000_000_000n;
+const startNs = 1_800_000_000_000_000_000n;
 function header(process: number): EventHeader {
   return {
     header: { truncated: false, unreadable: false, unresolved: false, denied: false, deleted: false, hasWriters: false },
@@ -178,7 +179,7 @@ for (let p = 1; p <= Number(processCount); p++) {
       content: known ?? 0,
       root: "",
       argument: "",
-      path: fresh(`${scratch}/work/include/module${d}/header-${f}.h`),
+      path: fresh(`/build/work/include/module${d}/header-${f}.h`),
     });
   }
   if (p > 1) send({ kind: "exit", ...header(p), status: 0, failedOpens: 3 });
@@ -192,9 +193,9 @@ mark("events");
 const traced = await trace.finish({ features: ["privileged"], survivorsKilled: 0 });
 mark("finish");
 await judgeFiles(traced, trace, {
-  workingDirectory: `${scratch}/work`,
+  workingDirectory: "/build/work",
   environment: [],
-  before: { workingDirectory: `${scratch}/work`, repository: undefined, snapshot: new Map() },
+  before: { workingDirectory: "/build/work", repository: undefined, snapshot: new Map() },
   compareAll: false,
   isCache: () => false,
   isProduct: undefined,
@@ -230,6 +231,7 @@ const attestations = [materialAttestor, run, productAttestor].flatMap(attestor =
 mark("attested");
 using spool = new Spool(Buffer.from(scratch));
 const { statement } = buildCollection({ step: "s", attestations });
+const payload = createHash("sha256");
 writeJson(statement, piece => spool.write(piece));
 mark("json");
 const signature = await signPayload(spool, inTotoPayloadType, key);
@@ -242,8 +244,9 @@ for (const piece of envelopePieces(spool, inTotoPayloadType, [signature])) {
   writeSync(outfile, piece);
 }
 mark("written");
+for (const piece of spool.pieces()) payload.update(piece);
 console.log(
-  `record ${Math.round(length / 2 ** 20)} MiB; most memory ${Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "latin1"))?.[1]) / 1024)} MiB`,
+  `payload sha256:${payload.digest("hex")}; record ${Math.round(length / 2 ** 20)} MiB; most memory ${Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "latin1"))?.[1]) / 1024)} MiB`,
 );
 rmSync(scratch, { recursive: true, force: true });
 process.exit(0);
