@@ -10,7 +10,7 @@ import {
   sealEnvelope,
   signPayload,
 } from "../src/attestation/envelope.ts";
-import { encodeJson } from "../src/attestation/json.ts";
+import { encodeJson } from "../src/attestation/json-writer.ts";
 import { generateKey } from "../src/attestation/keys.ts";
 import { readPassphrase } from "../src/attestation/passphrase.ts";
 import { createSigner, verifyBytes } from "../src/attestation/signer.ts";

@@ -1,6 +1,6 @@
 // The attestors as pure functions: facts in, predicate and subjects out.
 import { expect, test } from "bun:test";
-import { encodeJson } from "../src/attestation/json.ts";
+import { encodeJson } from "../src/attestation/json-writer.ts";
 import type { AttestorOptions, Facts } from "../src/attestors/attestor.ts";
 import { environmentAttestor, recordedVariables, sensitiveVariableTest } from "../src/attestors/environment.ts";
 import { materialAttestor } from "../src/attestors/material.ts";

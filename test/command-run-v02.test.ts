@@ -1,6 +1,6 @@
 // The interned predicate, decoded by nothing but the rules of its format, says the same as v0.1 of the same run, field by field.
 import { describe, expect, test } from "bun:test";
-import { encodeJson } from "../src/attestation/json.ts";
+import { encodeJson } from "../src/attestation/json-writer.ts";
 import type { AttestorOptions } from "../src/attestors/attestor.ts";
 import { commandRunPredicate } from "../src/attestors/command-run.ts";
 import { commandRunV02Predicate } from "../src/attestors/command-run-v02.ts";

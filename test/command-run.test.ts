@@ -1,6 +1,6 @@
 // The predicate as the contract lists it: order of fields, what is left out when empty, secrets, exact integers.
 import { describe, expect, test } from "bun:test";
-import { encodeJson } from "../src/attestation/json.ts";
+import { encodeJson } from "../src/attestation/json-writer.ts";
 import type { AttestorOptions } from "../src/attestors/attestor.ts";
 import { commandRunPredicate } from "../src/attestors/command-run.ts";
 import { createRedaction } from "../src/redaction.ts";

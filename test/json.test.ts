@@ -1,19 +1,9 @@
 // JSON: what we write is exact, what we read is what Go reads, and what we wrote prints back.
 import { describe, expect, test } from "bun:test";
-import {
-  depthMax,
-  encodeJson,
-  JsonEncoded,
-  JsonError,
-  JsonFields,
-  JsonItems,
-  JsonText,
-  type JsonValue,
-  jsonLength,
-  omitUndefined,
-  writeJson,
-} from "../src/attestation/json.ts";
+import { depthMax, JsonEncoded, JsonError, JsonItems, JsonText, type JsonValue, omitUndefined } from "../src/attestation/json.ts";
 import { parseDepthMax, parseJson, pickFields } from "../src/attestation/json-parse.ts";
+import { JsonRows, JsonTable } from "../src/attestation/json-table.ts";
+import { encodeJson, fieldText, jsonLength, writeJson } from "../src/attestation/json-writer.ts";
 import { replaceBadBytes } from "../src/text.ts";
 import { randomOf } from "./seeded.ts";
 
@@ -52,6 +42,9 @@ describe("encode", () => {
     ["infinity", Number.POSITIVE_INFINITY],
     ["a lone surrogate", "\ud800"],
     ["a lone surrogate in a key", { "\udc00": 1 }],
+    ["a lone surrogate beside an escape", { a: "\\\ud800" }],
+    ["a lone surrogate in an object with others", { a: [], b: "x\udfff" }],
+    ["a fraction in an object", { a: 1, b: 0.5 }],
     ["undefined in an object", { a: undefined }],
     ["undefined", undefined],
     ["a function", () => 1],
@@ -291,6 +284,12 @@ describe("in pieces", () => {
   };
   const shared = { sha256: "ä\u2028" };
   const long = "x☃".repeat(3 << 20);
+  const fields: [string, Record<string, string>][] = [
+    ["k", shared],
+    ["__proto__", {}],
+    [long, { a: "\\ud800" }],
+  ];
+  const table = new JsonTable(number => fieldText(...(fields[number] ?? ["", {}])));
   const rows: [string, JsonValue, string][] = [
     ["items", { a: new JsonItems(() => [1, new JsonItems(() => []), { b: 2n }]) }, '{"a":[1,[],{"b":2}]}'],
     [
@@ -304,16 +303,17 @@ describe("in pieces", () => {
       '[{"k":{"sha256":"ä\u2028"}},{"k":{"sha256":"ä\u2028"}}]',
     ],
     [
-      "fields that are told one by one",
-      [shared, {}].map(item => {
-        return new JsonFields(visit => {
-          for (const key of ["k", "__proto__"]) visit(item, key);
-        });
-      }),
-      '[{"k":{"sha256":"ä\u2028"},"__proto__":{"sha256":"ä\u2028"}},{"k":{},"__proto__":{}}]',
+      "fields of a table",
+      [[2, 0], [1], [0, 1, 2, 0]].map(numbers => new JsonRows("{}", table, Uint32Array.from(numbers))),
+      `[{"${long}":{"a":"\\\\ud800"},"k":{"sha256":"ä\u2028"}},{"__proto__":{}},{"k":{"sha256":"ä\u2028"},"__proto__":{},"${long}":{"a":"\\\\ud800"},"k":{"sha256":"ä\u2028"}}]`,
     ],
+    [
+      "items of a table",
+      [[], [1, 0]].map(numbers => new JsonRows("[]", new JsonTable(number => `${number}`), Uint32Array.from(numbers))),
+      "[[],[1,0]]",
+    ],
+    ["no fields", new JsonRows("{}", table, new Uint32Array()), "{}"],
     ["a text in pieces", [new JsonText(() => ['"a\n', "", "☃\u2028"]), new JsonText(() => [])], '["\\"a\\n☃\u2028",""]'],
-    ["none of them", [new JsonFields(() => {})], "[{}]"],
     ["what is written already, in pieces", new JsonEncoded(["[1", "", ",2]"].map(text => Buffer.from(text))), "[1,2]"],
     [
       "one key with many values",

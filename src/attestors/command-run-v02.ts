@@ -6,10 +6,10 @@
 // `_meta` comes first and says at which bytes the other sections stand, so that a reader can go to one of them. A number is
 // a place in a table, in order of first use; -1 is absent. What is ours (all behind `stderr`, and in a process behind
 // `exitcode`) is ignored by readers that do not know it. docs/command-run-v02.md has the rules.
-import { hash } from "node:crypto";
-import { JsonEncoded, JsonItems, type JsonObject, type JsonValue, jsonLength, omitUndefined } from "../attestation/json.ts";
+import { JsonItems, type JsonObject, type JsonValue, omitUndefined } from "../attestation/json.ts";
+import { jsonLength } from "../attestation/json-writer.ts";
 import { formatTime } from "../time.ts";
-import type { DigestSet, EarlierImage, Observation, ProcessObservation } from "../trace/observation.ts";
+import type { DigestSet, EarlierImage, Observation, PackedFiles, ProcessObservation } from "../trace/observation.ts";
 import type { Attestor, AttestorOptions, KeyGuard } from "./attestor.ts";
 import {
   completenessJson,
@@ -24,6 +24,7 @@ import {
   undeclaredJson,
   wordOf,
 } from "./command-run.ts";
+import { Tables } from "./command-run-v02-tables.ts";
 import { networkJson } from "./network-json.ts";
 
 export const commandRunV02Attestor: Attestor = {
@@ -125,131 +126,6 @@ function ranges(meta: JsonObject, sections: JsonObject, known: Readonly<Record<s
   }
 }
 
-// ---------------------------------------------------------------------------------------------
-// Tables
-
-const keyLengthMax = 512;
-
-/** Numbers in order of first use. `keyOf` decides what is the same. */
-class Table<T> {
-  readonly list: T[] = [];
-  readonly #numbers = new Map<string, number>();
-  readonly #keyOf: (item: T) => string;
-
-  constructor(keyOf: (item: T) => string) {
-    this.#keyOf = keyOf;
-  }
-
-  numberOf(item: T): number {
-    const text = this.#keyOf(item);
-    // A key as long as what it stands for would be kept beside it.
-    const key = text.length > keyLengthMax ? hash("sha256", text, "base64") : text;
-    const known = this.#numbers.get(key);
-    if (known !== undefined) return known;
-    this.#numbers.set(key, this.list.length);
-    return this.list.push(item) - 1;
-  }
-}
-
-const encoder = new TextEncoder();
-const noBytes = new Uint8Array(0);
-const itself = (text: string): string => text;
-
-/** A path and what was opened under it. */
-interface Row {
-  readonly path: string;
-  readonly rank: number;
-  /** By the process that is being written. */
-  wanted: DigestSet;
-  /** What `bytes` say. */
-  digests: DigestSet | undefined;
-  bytes: Uint8Array;
-}
-
-class Tables {
-  readonly digests = new Table<DigestSet>(digests => digests.sha256 ?? JSON.stringify(digests));
-  readonly paths = new Table<string>(itself);
-  readonly comms = new Table<string>(itself);
-  readonly cmdlines = new Table<string>(itself);
-  readonly argvs = new Table<string[]>(JSON.stringify);
-  readonly environments = new Table<JsonEncoded>(({ pieces }) => Buffer.concat(pieces).toString("latin1"));
-
-  readonly #environments = new Map<readonly Uint8Array[], number>();
-
-  /** Of one object, which many processes share, it is made once. */
-  environment(environment: readonly Uint8Array[] | undefined, texts: Texts): number | undefined {
-    const known = environment && this.#environments.get(environment);
-    if (environment === undefined || known !== undefined) return known;
-    const recorded = texts.environment(environment);
-    if (recorded === undefined) return undefined;
-    const number = this.environments.numberOf(recorded.json);
-    this.#environments.set(environment, number);
-    return number;
-  }
-
-  /** By rank, which is the place of its path among all of them in the order of their characters. */
-  readonly #rows: Row[];
-  readonly #rowOf: ReadonlyMap<string, Row>;
-
-  /** Rows are written in the order of their paths: all are sorted once, so that each process has only numbers to sort. */
-  constructor(processes: readonly ProcessObservation[]) {
-    const paths = new Set<string>();
-    const add = (_: DigestSet, path: string) => paths.add(path);
-    for (const { openedFiles, writtenDigests } of processes) {
-      openedFiles.forEach(add);
-      writtenDigests.forEach(add);
-    }
-    this.#rows = [...paths].sort().map((path, rank) => ({ path, rank, wanted: {}, digests: undefined, bytes: noBytes }));
-    this.#rowOf = new Map(this.#rows.map(row => [row.path, row]));
-  }
-
-  /** `,{"pathId":…,"digestId":…}` for each file. */
-  rows(files: ReadonlyMap<string, DigestSet>): Uint8Array[] {
-    const ranks = new Uint32Array(files.size);
-    let count = 0;
-    files.forEach((digests, path) => {
-      const row = this.#rowOf.get(path);
-      if (row === undefined) throw new Error(`the tables were made without ${path}`);
-      row.wanted = digests;
-      ranks[count++] = row.rank;
-    });
-    ranks.sort();
-    const pieces: Uint8Array[] = [];
-    for (let i = 0; i < ranks.length; i++) pieces.push(this.#encoded(this.#rows[ranks[i] ?? 0]));
-    return pieces;
-  }
-
-  /** The newest one of each path is kept. */
-  #encoded(row: Row | undefined): Uint8Array {
-    if (row === undefined) throw new Error("a rank without a row");
-    if (row.digests !== row.wanted) {
-      row.digests = row.wanted;
-      row.bytes = encoder.encode(`,{"pathId":${this.path(row.path)},"digestId":${this.digest(row.digests)}}`);
-    }
-    return row.bytes;
-  }
-
-  path(path: string | undefined): number {
-    return path === undefined || path === "" ? -1 : this.paths.numberOf(path);
-  }
-
-  comm(comm: string | undefined): number {
-    return comm === undefined || comm === "" ? -1 : this.comms.numberOf(comm);
-  }
-
-  cmdline(line: string | undefined): number {
-    return line === undefined || line === "" ? -1 : this.cmdlines.numberOf(line);
-  }
-
-  digest(digests: DigestSet | undefined): number {
-    for (const _ in digests) return this.digests.numberOf(digests);
-    return -1;
-  }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Processes
-
 function* eachProcess(processes: readonly ProcessObservation[], texts: Texts, tables: Tables): Generator<JsonObject> {
   for (const process of processes) yield processJson(process, texts, tables);
 }
@@ -287,17 +163,12 @@ function processJson(process: ProcessObservation, texts: Texts, tables: Tables):
   });
 }
 
-/** Nearly all of a large record, so it is written here: as objects of numbers it would take three times as long. */
-function filesJson(files: ReadonlyMap<string, DigestSet>, tables: Tables): JsonValue | undefined {
-  if (files.size === 0) return undefined;
-  const rows = tables.rows(files);
-  const [first = noBytes] = rows;
-  rows[0] = first.subarray(1);
-  return new JsonEncoded([opening, ...rows, closing]);
+/** In the order of their paths. */
+function filesJson(files: ReadonlyMap<string, DigestSet> | PackedFiles, tables: Tables): JsonValue | undefined {
+  if ("numbers" in files) return files.size === 0 ? undefined : tables.rows(files.numbers);
+  const rows = sorted(files).map(([path, digests]) => ({ pathId: tables.path(path), digestId: tables.digest(digests) }));
+  return rows.length === 0 ? undefined : rows;
 }
-
-const opening = encoder.encode("[");
-const closing = encoder.encode("]");
 
 function imageJson({ program, argv, executableDigest, time }: EarlierImage, texts: Texts, tables: Tables): JsonObject {
   return {

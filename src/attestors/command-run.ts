@@ -1,7 +1,9 @@
 // The command-run attestor, v0.1: what was run, what it printed and, with --trace, what every process of it did.
 // The order of the fields and what is left out when empty is part of the format: see docs/command-run.md.
 import type { JsonArray, JsonMap, JsonObject, JsonValue } from "../attestation/json.ts";
-import { encodeJson, JsonEncoded, JsonFields, JsonItems, JsonText, omitUndefined } from "../attestation/json.ts";
+import { JsonEncoded, JsonItems, JsonText, omitUndefined } from "../attestation/json.ts";
+import { JsonRows, JsonTable } from "../attestation/json-table.ts";
+import { encodeJson, fieldText } from "../attestation/json-writer.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import { formatTime } from "../time.ts";
 import type {
@@ -10,7 +12,9 @@ import type {
   DigestSet,
   EarlierImage,
   FileOps,
+  FileTable,
   Observation,
+  PackedFiles,
   ProcessObservation,
   SyscallEvent,
   TraceObservation,
@@ -85,6 +89,7 @@ export class Texts {
   readonly #options: AttestorOptions | undefined;
   readonly #environments = new Map<readonly Uint8Array[], RecordedEnvironment>();
   #environmentBytes = 0;
+  readonly #files = new Map<FileTable, JsonTable>();
   redactions = 0;
 
   constructor(options: AttestorOptions) {
@@ -105,6 +110,16 @@ export class Texts {
     const { text: redacted, count } = this.#redact(text);
     this.redactions += count;
     return redacted;
+  }
+
+  /** `PATH: DIGESTS` of each of its numbers. */
+  files(table: FileTable): JsonTable {
+    let json = this.#files.get(table);
+    if (json === undefined) {
+      json = new JsonTable(number => fieldText(table.pathOf(number), table.digestsOf(number)));
+      this.#files.set(table, json);
+    }
+    return json;
   }
 
   /** What is not UTF-8 becomes U+FFFD, as existing readers expect; `stdoutDigest` is over the bytes. */
@@ -208,8 +223,8 @@ function processJson(process: ProcessObservation, texts: Texts): JsonObject {
     cmdline: argv?.join(" "),
     argv,
     exedigest: known(process.executableDigest),
-    openedfiles: digestsJson(process.openedFiles),
-    writtenDigests: digestsJson(process.writtenDigests),
+    openedfiles: digestsJson(process.openedFiles, texts),
+    writtenDigests: digestsJson(process.writtenDigests, texts),
     fileVersions: process.fileVersions.size === 0 ? undefined : (process.fileVersions satisfies JsonMap),
     unhashedOpens: listJson(process.unhashedOpens, ({ path, reason }) => ({ path, reason })),
     environ: environment?.line,
@@ -231,8 +246,9 @@ function processJson(process: ProcessObservation, texts: Texts): JsonObject {
 const known = (digests: DigestSet | undefined): DigestSet | undefined =>
   digests === undefined || Object.keys(digests).length === 0 ? undefined : digests;
 
-function digestsJson(files: ReadonlyMap<string, DigestSet>): JsonFields | undefined {
-  return files.size === 0 ? undefined : new JsonFields(visit => files.forEach(visit));
+function digestsJson(files: ReadonlyMap<string, DigestSet> | PackedFiles, texts: Texts): JsonMap | JsonRows | undefined {
+  if (files.size === 0) return undefined;
+  return "numbers" in files ? new JsonRows("{}", texts.files(files.table), files.numbers) : files;
 }
 
 /** From here on the items of a list are made while it is written: a million operations of one process never exist as JSON. */

@@ -1,6 +1,6 @@
 // `cilock doctor`: can a build be traced here, and if not, why. Each row is tried in throw-away processes (zig/probe.zig).
 import { z } from "zod";
-import { encodeJson } from "../attestation/json.ts";
+import { encodeJson } from "../attestation/json-writer.ts";
 import { ToolError } from "../errors.ts";
 import { Library } from "../native/library.ts";
 import { obstacleTo } from "../native/obstacles.ts";

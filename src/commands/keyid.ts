@@ -1,6 +1,6 @@
 // `cilock keyid FILE…`: the name by which policies and envelopes know a key, from either half of it or a certificate.
 import { z } from "zod";
-import { encodeJson } from "../attestation/json.ts";
+import { encodeJson } from "../attestation/json-writer.ts";
 import { describeAlgorithm } from "../attestation/key-algorithm.ts";
 import { type AnyKey, keyBytesMax, loadKey, type PublicKey } from "../attestation/keys.ts";
 import { readPassphrase } from "../attestation/passphrase.ts";

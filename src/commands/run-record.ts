@@ -1,7 +1,7 @@
 // From facts to the signed bytes, and onto disk.
 import { buildCollection, type CollectionPart } from "../attestation/collection.ts";
 import { envelopeBytesMax, envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
-import { writeJson } from "../attestation/json.ts";
+import { writeJson } from "../attestation/json-writer.ts";
 import { generateKey } from "../attestation/keys.ts";
 import { treeRoot } from "../attestation/tree.ts";
 import type { Attestation, Facts } from "../attestors/attestor.ts";

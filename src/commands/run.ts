@@ -2,7 +2,8 @@
 // only when nothing of the build is alive the key is read and the record signed. What not every run needs, and what is
 // needed only after the command, is imported late (in the compiled program that cannot fail).
 
-import { encodeJson, isJsonObject } from "../attestation/json.ts";
+import { isJsonObject } from "../attestation/json.ts";
+import { encodeJson } from "../attestation/json-writer.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { collectionTypes, parseCollection } from "../attestation/collection.ts";
 import { type Envelope, envelopeBytesMax, findSignature, parseEnvelope } from "../attestation/envelope.ts";
-import { encodeJson } from "../attestation/json.ts";
+import { encodeJson } from "../attestation/json-writer.ts";
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { readCompleteness } from "../attestation/record-completeness.ts";
 import { readRun } from "../attestation/record-run.ts";

@@ -1,7 +1,7 @@
 // `cilock verify RECORD -k pub.pem`: is this record what its signer signed, and is it about these files?
 import { z } from "zod";
 import { envelopeBytesMax, parseEnvelope } from "../attestation/envelope.ts";
-import { encodeJson } from "../attestation/json.ts";
+import { encodeJson } from "../attestation/json-writer.ts";
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { type Check, type Question, type Report, verifyRecord } from "../attestation/verification.ts";
 import { ToolError } from "../errors.ts";

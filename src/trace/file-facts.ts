@@ -1,16 +1,16 @@
 // What one process did with files, put together at the end: contents that were read and left, under the names that the
 // process saw and the names that files have at the end.
-import { type Content, isKnown, isSameContent } from "./contents.ts";
+import { type Content, isKnown, isSameContent, pendingContent } from "./contents.ts";
 import { emptyFileOps } from "./file-operations.ts";
 import { belowRoot } from "./file-types.ts";
 import type { Names } from "./names-of-files.ts";
-import type { DigestSet, FileOps, Outliers, UnhashedReason } from "./observation.ts";
+import type { DigestSet, FileOps, PackedFiles, UnhashedReason } from "./observation.ts";
 import { type Found, OpenedFiles, type Reads } from "./reads.ts";
 import type { Writer, WrittenFile } from "./written-file.ts";
 
 /** What one process did with files: its part of a ProcessObservation. */
 export interface FileFacts {
-  openedFiles: ReadonlyMap<string, DigestSet>;
+  openedFiles: PackedFiles;
   writtenDigests: Map<string, DigestSet>;
   fileVersions: Map<string, DigestSet[]>;
   unhashedOpens: { path: string; reason: UnhashedReason }[];
@@ -20,6 +20,10 @@ export interface FileFacts {
 export interface ProcessFiles {
   /** What its opens found, by the path it saw. */
   reads: Reads;
+  /** It has written nothing, and each of its reads has one content, which is known. Undefined: nobody has looked. */
+  isPlain: boolean | undefined;
+  /** What stands for them in the record, once it is known to differ: numbers of the same table. */
+  opened: Uint32Array | undefined;
   /** By the path at the first open for writing. */
   writers: Map<string, Writer[]>;
   /** Opened for writing, by path with the time of the first open, where the content cannot be looked at. */
@@ -73,22 +77,27 @@ export function factsOf(process: ProcessFiles, names: Names<WrittenFile>): FileF
 }
 
 /** One content of each path, and nothing written: nearly all processes of a large build. */
-function hasOnlyRead({ reads, writers, unreadWrites, bytes }: ProcessFiles): boolean {
-  if (writers.size > 0 || unreadWrites !== undefined || bytes !== undefined) return false;
-  let isSingle = true;
-  reads.forEach((_, found) => {
-    if (Array.isArray(found)) isSingle = false;
-  });
-  return isSingle;
+function hasOnlyRead(process: ProcessFiles): boolean {
+  if (hasWritten(process)) return false;
+  if (process.isPlain) return true;
+  const { table } = process.reads;
+  return process.reads.numbers().every(number => !Array.isArray(table.entry(number).found));
 }
 
-function factsOfReader({ reads, ops }: ProcessFiles): FileFacts {
+export const hasWritten = ({ writers, unreadWrites, bytes }: ProcessFiles): boolean =>
+  writers.size > 0 || unreadWrites !== undefined || bytes !== undefined;
+
+function factsOfReader({ reads, ops, isPlain }: ProcessFiles): FileFacts {
+  const { table } = reads;
+  const numbers = reads.numbers();
   const unhashedOpens: FileFacts["unhashedOpens"] = [];
-  reads.forEach((path, found) => {
+  // Looking at each of a million entries again takes 0.1 s.
+  for (const number of isPlain ? [] : numbers) {
+    const { path, found } = table.entry(number);
     if (!Array.isArray(found) && found.reason !== undefined) unhashedOpens.push({ path, reason: found.reason });
-  });
+  }
   return {
-    openedFiles: new OpenedFiles(reads),
+    openedFiles: new OpenedFiles(numbers, table),
     writtenDigests: new Map(),
     fileVersions: new Map(),
     unhashedOpens,
@@ -97,67 +106,32 @@ function factsOfReader({ reads, ops }: ProcessFiles): FileFacts {
 }
 
 function factsOfWriter(process: ProcessFiles, names: Names<WrittenFile>): FileFacts {
-  const openedFiles = new Map<string, DigestSet>();
-  const facts: WriterFacts = {
-    openedFiles,
+  const { table } = process.reads;
+  const numbers = process.reads.numbers();
+  // Kept: a content that is one of many of its path would get another number the next time.
+  const opened = process.opened ?? numbers.slice();
+  const facts: FileFacts = {
+    openedFiles: new OpenedFiles(opened, table),
     writtenDigests: new Map(),
     fileVersions: new Map(),
     unhashedOpens: [],
     fileOps: { ...(process.ops ?? emptyFileOps()), writes: [] },
   };
   const written = writtenByName(process, names, facts);
-  process.reads.forEach((path, found) => {
+  numbers.forEach((number, index) => {
+    const { path, found } = table.entry(number);
     // Nearly all: one content, read only.
     if (Array.isArray(found) || written.has(path) || process.writers.has(path)) {
-      pathFacts(process, { path, reads: asList(found), written: written.get(path) }, facts);
-    } else {
-      openedFiles.set(path, found.digests);
-      if (found.reason !== undefined) facts.unhashedOpens.push({ path, reason: found.reason });
+      const first = pathFacts(process, { path, reads: asList(found), written: written.get(path) }, facts);
+      if (process.opened === undefined) opened[index] = table.numberOf(path, first);
+      written.delete(path);
+    } else if (found.reason !== undefined) {
+      facts.unhashedOpens.push({ path, reason: found.reason });
     }
   });
-  for (const [path, contents] of written) if (!openedFiles.has(path)) addVersions(path, contents, facts);
+  for (const [path, contents] of written) addVersions(path, contents, facts);
+  process.opened = opened;
   return facts;
-}
-
-interface WriterFacts extends FileFacts {
-  openedFiles: Map<string, DigestSet>;
-}
-
-/** What is added up over all processes. */
-export interface FileFigures {
-  reads: number;
-  writes: number;
-  renames: number;
-  deletes: number;
-  unhashedOpens: number;
-  /** Paths. */
-  written: Set<string>;
-  largestRead: Outliers["largestRead"];
-}
-
-export function addFigures(process: ProcessFiles, names: Names<WrittenFile>, figures: FileFigures): void {
-  figures.reads += process.reads.size;
-  figures.renames += process.ops?.renames.length ?? 0;
-  figures.deletes += process.ops?.deletes.length ?? 0;
-  let isSimple = process.writers.size === 0 && process.unreadWrites === undefined && process.bytes === undefined;
-  let unhashed = 0;
-  let largest = figures.largestRead?.bytes ?? 0n;
-  process.reads.forEach((path, found) => {
-    if (Array.isArray(found)) isSimple = false;
-    else if (found.reason !== undefined) unhashed++;
-    for (const { reason, size } of Array.isArray(found) ? found : [found]) {
-      if (reason !== undefined || size <= largest) continue;
-      figures.largestRead = { path, bytes: size };
-      largest = size;
-    }
-  });
-  if (!isSimple) {
-    const facts = factsOf(process, names);
-    unhashed = facts.unhashedOpens.length;
-    figures.writes += facts.fileOps.writes.length;
-    for (const path of facts.writtenDigests.keys()) figures.written.add(path);
-  }
-  figures.unhashedOpens += unhashed;
 }
 
 interface PathContents {
@@ -166,15 +140,19 @@ interface PathContents {
   written: Content[] | undefined;
 }
 
-function pathFacts(process: ProcessFiles, { path, reads, written }: PathContents, facts: WriterFacts): void {
+/** Where nothing was read: of a file that was opened for writing only and is not known. */
+const nothing = pendingContent(0n);
+
+/** Returns the content that stands in `openedFiles`. */
+function pathFacts(process: ProcessFiles, { path, reads, written }: PathContents, facts: FileFacts): Content {
   const left = (process.writers.get(path) ?? []).flatMap(writer => writer.left ?? []);
   // The first content that was read, also if it is not known: a later one must not stand for it. O_PATH reads nothing.
   const first = reads.find(content => content.reason !== "path-only") ?? left.at(-1);
-  facts.openedFiles.set(path, first?.digests ?? {});
   for (const reason of new Set([...reads, ...left].flatMap(content => content.reason ?? []))) {
     facts.unhashedOpens.push({ path, reason });
   }
   addVersions(path, [...reads, ...(written ?? left)], facts);
+  return first ?? nothing;
 }
 
 function addVersions(path: string, contents: readonly Content[], facts: FileFacts): void {

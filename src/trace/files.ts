@@ -16,7 +16,8 @@ import type {
 } from "../native/events.ts";
 import { type Content, type Contents, isKnown } from "./contents.ts";
 import { Budget } from "./exec-strings.ts";
-import { addFigures, addVersion, type FileFacts, type FileFigures, factsOf, type ProcessFiles } from "./file-facts.ts";
+import { addVersion, type FileFacts, factsOf, type ProcessFiles } from "./file-facts.ts";
+import { FileFigures } from "./file-figures.ts";
 import { applyFileOperation, emptyFileOps, isFileOperation, type NameChanges } from "./file-operations.ts";
 import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, readsToo, truncates } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
@@ -222,9 +223,8 @@ export class Files {
 
   /** Over all processes; only after `finish`. */
   figures(): FileFigures {
-    const counts = { reads: 0, writes: 0, renames: 0, deletes: 0, unhashedOpens: 0 };
-    const figures: FileFigures = { ...counts, written: new Set(), largestRead: undefined };
-    for (const process of this.#processes) if (process) addFigures(process, this.#written.names, figures);
+    const figures = new FileFigures();
+    for (const process of this.#processes) if (process) figures.add(process, one => factsOf(one, this.#written.names));
     return figures;
   }
 
@@ -382,6 +382,8 @@ export class Files {
     if (!process) {
       process = {
         reads: new Reads(this.#readsTable),
+        isPlain: undefined,
+        opened: undefined,
         writers: new Map(),
         unreadWrites: undefined,
         root: "",

@@ -116,7 +116,7 @@ export interface ProcessObservation {
   endTime?: bigint;
   exitCode: number;
   exitSignal?: string;
-  openedFiles: ReadonlyMap<string, DigestSet>;
+  openedFiles: ReadonlyMap<string, DigestSet> | PackedFiles;
   writtenDigests: Map<string, DigestSet>;
   /** Only paths that were seen with several contents, in order. */
   fileVersions: Map<string, DigestSet[]>;
@@ -124,6 +124,21 @@ export interface ProcessObservation {
   fileOps: FileOps;
   network: ProcessNetwork;
   syscallEvents: SyscallEvent[];
+}
+
+/** Of a traced run: the same files stand in the lists of a thousand processes, so each process has only their numbers. */
+export interface PackedFiles extends ReadonlyMap<string, DigestSet> {
+  readonly numbers: Uint32Array;
+  /** Of all processes. */
+  readonly table: FileTable;
+}
+
+/** A path with one content has one number. */
+export interface FileTable {
+  /** How many numbers there are. */
+  readonly size: number;
+  pathOf(number: number): string;
+  digestsOf(number: number): DigestSet;
 }
 
 export type UnhashedReason =

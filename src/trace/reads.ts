@@ -2,7 +2,7 @@
 // and a thousand times fewer paths and contents: when the process is gone they are packed into numbers, 4 bytes an entry
 // where a Map takes 60.
 import type { Content } from "./contents.ts";
-import type { DigestSet } from "./observation.ts";
+import type { DigestSet, FileTable, PackedFiles } from "./observation.ts";
 
 /** Nearly always one content: an array only where there were several, and an empty one where it was opened for writing only. */
 export type Found = Content | Content[];
@@ -19,7 +19,7 @@ interface Entry {
 const earlierMax = 8;
 
 /** Numbers for a path with its content, of the whole run. */
-export class ReadsTable {
+export class ReadsTable implements FileTable {
   readonly #newest = new Map<string, Entry>();
   readonly #entries: Entry[] = [];
 
@@ -36,6 +36,20 @@ export class ReadsTable {
     return made.number;
   }
 
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  pathOf(number: number): string {
+    return this.entry(number).path;
+  }
+
+  digestsOf(number: number): DigestSet {
+    const { found } = this.entry(number);
+    if (Array.isArray(found)) throw new Error("a path with several contents");
+    return found.digests;
+  }
+
   entry(number: number): Entry {
     const entry = this.#entries[number];
     if (entry === undefined) throw new Error(`nothing has the number ${number}`);
@@ -44,13 +58,10 @@ export class ReadsTable {
 }
 
 export class Reads {
-  readonly #table: ReadsTable;
   #map: Map<string, Found> | undefined = new Map();
   #packed: Uint32Array | undefined;
 
-  constructor(table: ReadsTable) {
-    this.#table = table;
-  }
+  constructor(readonly table: ReadsTable) {}
 
   get size(): number {
     return this.#map?.size ?? this.#packed?.length ?? 0;
@@ -70,10 +81,16 @@ export class Reads {
     const packed = new Uint32Array(this.#map.size);
     let count = 0;
     this.#map.forEach((found, path) => {
-      packed[count++] = this.#table.numberOf(path, found);
+      packed[count++] = this.table.numberOf(path, found);
     });
     this.#packed = packed;
     this.#map = undefined;
+  }
+
+  /** In order; numbers of the table. */
+  numbers(): Uint32Array {
+    this.pack();
+    return this.#packed ?? noNumbers;
   }
 
   /** In order. */
@@ -85,7 +102,7 @@ export class Reads {
     if (packed === undefined) return;
     // By index: an iterator of a typed array takes ten times as long, and these are a million.
     for (let i = 0; i < packed.length; i++) {
-      const { path, found } = this.#table.entry(packed[i] ?? 0);
+      const { path, found } = this.table.entry(packed[i] ?? 0);
       visit(path, found);
     }
   }
@@ -103,25 +120,21 @@ export class Reads {
   }
 }
 
-/**
- * `openedFiles` of a process with one known or unknown content for each path, as it is packed: a Map of each of 5,000
- * processes would be most of the garbage of a record.
- */
-export class OpenedFiles implements ReadonlyMap<string, DigestSet> {
-  readonly #reads: Reads;
+const noNumbers = new Uint32Array(0);
 
-  constructor(reads: Reads) {
-    this.#reads = reads;
-  }
+/** `openedFiles` as they are packed: a Map of each of 5,000 processes would be most of the garbage of a record. */
+export class OpenedFiles implements PackedFiles {
+  constructor(
+    readonly numbers: Uint32Array,
+    readonly table: FileTable,
+  ) {}
 
   get size(): number {
-    return this.#reads.size;
+    return this.numbers.length;
   }
 
   forEach(visit: (digests: DigestSet, path: string, map: ReadonlyMap<string, DigestSet>) => void): void {
-    this.#reads.forEach((path, found) => {
-      visit(digestsOf(found), path, this);
-    });
+    for (const number of this.numbers) visit(this.table.digestsOf(number), this.table.pathOf(number), this);
   }
 
   get(path: string): DigestSet | undefined {
@@ -155,9 +168,4 @@ export class OpenedFiles implements ReadonlyMap<string, DigestSet> {
     });
     return map;
   }
-}
-
-function digestsOf(found: Found): DigestSet {
-  if (Array.isArray(found)) throw new Error("a path with several contents");
-  return found.digests;
 }

@@ -10,7 +10,7 @@ import { coreGap } from "./core-dumps.ts";
 import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
 import { repeatedBytesMax } from "./exec-strings.ts";
-import type { FileFigures } from "./file-facts.ts";
+import type { FileFigures } from "./file-figures.ts";
 import { Files } from "./files.ts";
 import { KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
