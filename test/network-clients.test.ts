@@ -291,6 +291,58 @@ dial().sendall(hello("next.example"))`),
     expected: ["child.example by sni", "next.example by sni"],
   },
   {
+    name: "Python: a dup that was made before the connect",
+    needs: "python3",
+    command: () => [
+      ...python(`${pythonTls}
+raw=socket.socket(); other=os.dup(raw.fileno()); raw.connect(("127.0.0.1",port)); os.write(other,hello("dup.example"))`),
+      `${tlsPort}`,
+    ],
+    expected: ["dup.example by sni"],
+  },
+  {
+    name: "Python: a socket that a child has since before the connect, and the child's, connected by it, here",
+    needs: "python3",
+    command: () => [
+      ...python(`${pythonTls}
+raw,second=socket.socket(),socket.socket(); r,w=os.pipe(); back,done=os.pipe()
+if os.fork()==0:
+  os.read(r,1); raw.sendall(hello("child.example")); second.connect(("127.0.0.1",port)); os.write(done,b"x"); os.read(r,1); os._exit(0)
+raw.connect(("127.0.0.1",port)); os.write(w,b"x"); os.read(back,1); second.sendall(hello("parent.example")); os.write(w,b"x"); os.wait()`),
+      `${tlsPort}`,
+    ],
+    expected: ["child.example by sni", "parent.example by sni"],
+  },
+  {
+    name: "Python: a socket that was sent to another process before it was connected, and is closed before that reads the message",
+    needs: "python3",
+    command: () => [
+      ...python(`${pythonTls}
+left,right=socket.socketpair(); r,w=os.pipe()
+if os.fork()==0:
+  os.read(r,1); _,numbers,_,_=socket.recv_fds(right,1,1); socket.socket(fileno=numbers[0]).sendall(hello("sent.example")); os._exit(0)
+raw=socket.socket(); socket.send_fds(left,[b"x"],[raw.fileno()]); raw.connect(("127.0.0.1",port)); raw.close(); os.write(w,b"x"); os.wait()`),
+      `${tlsPort}`,
+    ],
+    expected: ["sent.example by sni"],
+  },
+  {
+    name: "Python: a socket that another process has taken before it was connected",
+    needs: "python3",
+    command: () => [
+      ...python(`${pythonTls}
+import ctypes
+libc=ctypes.CDLL(None,use_errno=True); libc.prctl(0x59616d61,ctypes.c_ulong(2**64-1),0,0,0); parent=os.getpid()
+r,w=os.pipe(); back,got=os.pipe(); go,made=os.pipe()
+if os.fork()==0:
+  number=int(os.read(go,9)); taken=libc.syscall(438,os.pidfd_open(parent),number,0); os.write(got,b"x")
+  os.read(r,1); socket.socket(fileno=taken).sendall(hello("taken.example")); os._exit(0)
+raw=socket.socket(); os.write(made,str(raw.fileno()).encode()); os.read(back,1); raw.connect(("127.0.0.1",port)); os.write(w,b"x"); os.wait()`),
+      `${tlsPort}`,
+    ],
+    expected: ["taken.example by sni"],
+  },
+  {
     name: "Python: byte by byte",
     needs: "python3",
     command: () => [

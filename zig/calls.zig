@@ -360,6 +360,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     switch (row.special) {
         .send => try received.onSent(tracer, thread, result),
         .receive => if (!try received.onReceived(tracer, thread, result, &items)) return,
+        .socket => if (result >= 0) sockets.onMade(tracer, thread, &items),
         .accept => if (result >= 0) sockets.onAccepted(tracer, thread, @truncate(result), &items),
         .take => if (result >= 0) try received.add(tracer, thread, decode.returned, @truncate(result), &items),
         else => {},
@@ -378,7 +379,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .map, .times, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit, .perf => {},
+        .none, .map, .times, .socket, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit, .perf => {},
         .truncate => if (result >= 0) opens.afterTruncate(tracer, thread),
         .kernel => kernel_reached.onCall(tracer, thread, row, result),
         .root => if (result >= 0) {

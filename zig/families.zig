@@ -5,6 +5,7 @@ const calls = @import("calls.zig");
 const opens = @import("opens.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
+const sockets = @import("sockets.zig");
 const status_file = @import("status.zig");
 const stop_mod = @import("stop.zig");
 const sys = @import("sys.zig");
@@ -74,7 +75,7 @@ fn expect(tracer: *Tracer, creator: *Thread, created: stop_mod.Created) Error!vo
 fn addChild(tracer: *Tracer, thread: *Thread, creator: *const Thread, event: u32) void {
     const parent = tracer.tracees.processOf(creator).*;
     const process = tracer.tracees.addProcess(thread);
-    if (parent.watched != 0) tracer.watch.inherit(process, &parent);
+    if (parent.watched != 0 and !tracer.watch.inherit(process, &parent)) sockets.tooMany(tracer, thread);
     _ = tracer.records.emit(.process, .{ .tid = thread.tid, .process = process.serial }, 0, .{
         .header = undefined,
         .parent = parent.serial,

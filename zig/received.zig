@@ -12,6 +12,7 @@ const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
+const sharers = @import("sharers.zig");
 const sockets = @import("sockets.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
@@ -28,17 +29,28 @@ const control_max = 4096;
 /// UIO_MAXIOV: so many messages a call can take.
 const messages_max = 1024;
 
-/// After a send of a process that has watched sockets.
+/// After a send.
 pub fn onSent(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
     const process = tracer.tracees.processOf(thread);
-    if (process.watched == 0 or result < 0) return;
+    if (result < 0 or !hasMessage(thread)) return;
     var rights: Rights = .{ .context = calls.context(tracer, thread) };
     for (0..countOf(thread, result)) |i| {
         rights.read(i) catch |e| if (e == error.TraceeGone) return e else return;
         while (rights.next()) |number| {
             if (tracer.watch.find(process, number)) |entry| tracer.watch.handOver(entry);
+            // It may be connected later.
+            const inode = sharers.socketAt(thread.tid, number);
+            if (inode != 0) tracer.sharers.onPassed(inode);
         }
     }
+}
+
+fn hasMessage(thread: *const Thread) bool {
+    for (syscalls.rows[thread.call.row].arguments) |argument| switch (argument.kind) {
+        .message, .messages => return true,
+        else => {},
+    };
+    return false;
 }
 
 /// False: no descriptor came, so there is nothing to be recorded.
@@ -79,6 +91,7 @@ pub fn add(tracer: *Tracer, thread: *Thread, argument: u8, number: i32, items: *
     const socket: descriptors_mod.Socket = .of(taken.descriptor);
     if (socket.facts) |facts| items.add(.socket, argument, &.{std.mem.asBytes(&facts)}, 0);
     if (socket.peer().len > 0) items.add(.bytes, decode.peer_address, &.{socket.peer()}, 0);
+    tracer.sharers.onPassed(file.inode);
     if (tracer.watch.findSocket(file.device, file.inode)) |entry| sockets.adopt(tracer, thread, number, entry.*);
 }
 

@@ -12,6 +12,7 @@ const decode = @import("decode.zig");
 const descriptors_mod = @import("descriptors.zig");
 const holders = @import("holders.zig");
 const ptrace = @import("ptrace.zig");
+const sharers = @import("sharers.zig");
 const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
@@ -64,6 +65,14 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     const process = tracer.tracees.processOf(thread);
     if (!is_connect) if (tracer.watch.find(process, number)) |entry| if (entry.inode == file.inode) return;
     begin(tracer, thread, what);
+}
+
+/// After socket.
+pub fn onMade(tracer: *Tracer, thread: *const Thread, items: *const decode.Items) void {
+    const domain: u32 = @truncate(thread.call.arguments[0]);
+    if (domain != linux.AF.INET and domain != linux.AF.INET6) return;
+    const inode = decode.inodeIn(items.written());
+    if (inode != 0) tracer.sharers.onMade(inode, tracer.tracees.processOf(thread).serial, tracer.tracees.next_serial);
 }
 
 /// After accept: who has connected. Of a unix socket the kernel tells the process (unix(7), SO_PEERCRED), of a connection by TCP both ends,
@@ -131,6 +140,29 @@ fn begin(tracer: *Tracer, thread: *Thread, what: watch_mod.Watch.What) void {
     const process = tracer.tracees.processOf(thread);
     const is_first = process.watched == 0;
     onAdded(tracer, thread, .{ .added = tracer.watch.add(process, what), .is_first = is_first });
+    // Messages that have it may be read when it is closed here.
+    if (tracer.sharers.wasPassed(what.inode)) if (tracer.watch.find(process, what.descriptor)) |entry| tracer.watch.handOver(entry);
+    beginElsewhere(tracer, thread, what);
+}
+
+/// Processes that got the socket before it was connected.
+fn beginElsewhere(tracer: *Tracer, thread: *Thread, what: watch_mod.Watch.What) void {
+    const connecting = tracer.tracees.processOf(thread);
+    const first = if (tracer.shares_places) 0 else tracer.sharers.firstSerial(what.inode, connecting.serial);
+    if (first == tracer.tracees.next_serial) return;
+    var looked_at: u32 = 0;
+    for (tracer.tracees.processes[0..tracer.tracees.used_processes]) |*process| {
+        if (process.threads == 0 or process.serial < first or process == connecting) continue;
+        var numbers = sharers.Numbers.open(process.pid, what.inode, &looked_at) orelse continue;
+        defer numbers.close();
+        while (numbers.next() catch return tracer.gap(thread, .names_unwatched, 4, "descriptors of other processes")) |number| {
+            var other = what;
+            other.descriptor = number;
+            const is_first = process.watched == 0;
+            if (!tracer.watch.add(process, other)) return tooMany(tracer, thread);
+            if (is_first) interruptAll(tracer, process, null);
+        }
+    }
 }
 
 /// A socket that another process connected, with what is left to be seen of it.
@@ -142,11 +174,20 @@ pub fn adopt(tracer: *Tracer, thread: *Thread, number: i32, entry: watch_mod.Ent
 
 fn onAdded(tracer: *Tracer, thread: *Thread, how: struct { added: bool, is_first: bool }) void {
     const process = tracer.tracees.processOf(thread);
-    if (!how.added) return tracer.gap(thread, .names_unwatched, 1, "sockets at once");
-    if (!how.is_first or process.threads == 1) return;
-    // Threads that run now, or sleep in a call, would write unseen.
+    if (!how.added) return tooMany(tracer, thread);
+    if (how.is_first and process.threads > 1) interruptAll(tracer, process, thread);
+}
+
+/// Of watched sockets.
+pub fn tooMany(tracer: *Tracer, thread: *Thread) void {
+    tracer.gap(thread, .names_unwatched, 1, "sockets at once");
+}
+
+/// Threads that run now, or sleep in a call, would write unseen.
+fn interruptAll(tracer: *Tracer, process: *const tracee.Process, except: ?*const Thread) void {
     for (tracer.tracees.all()) |*other| {
-        if (other.state != .running or other == thread or other.process != thread.process or other.every_call) continue;
+        if (other.state != .running or other == except or other.every_call) continue;
+        if (tracer.tracees.processOf(other) != process) continue;
         ptrace.interrupt(other.tid) catch continue; // gone
         other.interrupted = true;
     }
@@ -168,12 +209,24 @@ pub fn onEntry(tracer: *Tracer, thread: *Thread) void {
         .none => return,
         .close_range, .duplicate, .duplicate_onto, .command, .close => {},
         else => {
-            const entry = tracer.watch.find(process, descriptorOf(call, role)) orelse return;
+            const number = descriptorOf(call, role);
+            const entry = tracer.watch.find(process, number) orelse otherNumber(tracer, thread, role, number) orelse return;
             if (role.isReceiving() and entry.kind != .names) return;
             call.socket = entry.inode;
         },
     }
     call.role = role;
+}
+
+/// A dup that was made before the connect: nobody has seen it.
+fn otherNumber(tracer: *Tracer, thread: *Thread, role: Role, number: i32) ?*watch_mod.Entry {
+    if (!role.isSending() and role != .blind and role != .blind_into) return null;
+    const inode = sharers.socketAt(thread.tid, number);
+    if (inode == 0) return null;
+    const process = tracer.tracees.processOf(thread);
+    const entry = tracer.watch.findInode(process, inode) orelse return null;
+    if (!tracer.watch.duplicate(process, entry.descriptor, number)) tooMany(tracer, thread);
+    return tracer.watch.find(process, number);
 }
 
 fn descriptorOf(call: *const tracee.Call, role: Role) i32 {
@@ -195,13 +248,18 @@ pub fn onExit(tracer: *Tracer, thread: *Thread, result: i64) Error!bool {
         .close => watch.remove(process, argumentOf(call, 0)),
         .close_range => if (result == 0 and call.arguments[2] & close_range_cloexec == 0)
             watch.removeAll(process, clamped(call.arguments[0]), clamped(call.arguments[1])),
-        .duplicate => if (result >= 0) watch.duplicate(process, argumentOf(call, 0), @truncate(result)),
-        .duplicate_onto => if (result >= 0) watch.duplicate(process, argumentOf(call, 0), argumentOf(call, 1)),
+        .duplicate => if (result >= 0) onDuplicate(tracer, thread, @truncate(result)),
+        .duplicate_onto => if (result >= 0) onDuplicate(tracer, thread, argumentOf(call, 1)),
         .command => if (result >= 0 and (call.arguments[1] == f_dupfd or call.arguments[1] == f_dupfd_cloexec))
-            watch.duplicate(process, argumentOf(call, 0), @truncate(result)),
+            onDuplicate(tracer, thread, @truncate(result)),
         else => return onTransfer(tracer, thread, result),
     }
     return false;
+}
+
+fn onDuplicate(tracer: *Tracer, thread: *Thread, to: i32) void {
+    const process = tracer.tracees.processOf(thread);
+    if (!tracer.watch.duplicate(process, argumentOf(&thread.call, 0), to)) tooMany(tracer, thread);
 }
 
 const close_range_cloexec = 4;

@@ -182,6 +182,8 @@ pub const Special = enum {
     fcntl,
     /// What is sent from now on may say to whom.
     connect,
+    /// Others may get the socket before it is connected.
+    socket,
     /// The same, if it has an address.
     send,
     /// Who has connected may be somebody outside.
@@ -426,7 +428,7 @@ pub const rows = [_]Row{
     .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },
 
     // Network
-    .{ .name = "socket", .arguments = &.{made}, .ends_with_caller = true },
+    .{ .name = "socket", .special = .socket, .arguments = &.{made}, .ends_with_caller = true },
     .{ .name = "bind", .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "connect", .special = .connect, .arguments = &.{ fd0, sized(1, 2, .address) } },
     .{ .name = "listen", .arguments = &.{fd0} },

@@ -37,6 +37,7 @@ const sockets = @import("sockets.zig");
 const watch_mod = @import("watch.zig");
 const Writes = @import("writes.zig").Writes;
 const Clients = @import("clients.zig").Clients;
+const Sharers = @import("sharers.zig").Sharers;
 const Traffic = @import("traffic.zig").Traffic;
 const Watch = watch_mod.Watch;
 const Stop = stop_mod.Stop;
@@ -105,6 +106,7 @@ pub const Tracer = struct {
     watch: Watch,
     traffic: Traffic,
     clients: Clients,
+    sharers: Sharers,
     names: NameChanges,
     detail: abi.Detail,
     writes: Writes,
@@ -176,6 +178,7 @@ pub const Tracer = struct {
             .watch = try .init(),
             .traffic = try .init(),
             .clients = .init(),
+            .sharers = try .init(),
             .names = try .init(),
             .detail = session.detail(),
             .writes = try .init(),
@@ -192,6 +195,7 @@ pub const Tracer = struct {
         tracer.watch.deinit();
         tracer.traffic.deinit();
         tracer.clients.deinit();
+        tracer.sharers.deinit();
         tracer.names.deinit();
         tracer.writes.deinit();
         tracer.tracees.deinit();

@@ -14,7 +14,7 @@ const assert = std.debug.assert;
 const expected_max = 8192;
 const slots = 2 * expected_max;
 /// The kernel tells it in a work queue, mostly before the process has returned from its close.
-const last_words_ms = 20;
+const last_words_ms = 100;
 
 pub const Traffic = struct {
     /// -1: this kernel does not tell.

@@ -158,6 +158,16 @@ pub const Watch = struct {
         return null;
     }
 
+    /// Under whichever number.
+    pub fn findInode(watch: *Watch, process: *const Process, inode: u64) ?*Entry {
+        var position = process.watched;
+        while (position != end) : (position = watch.at(position).next) {
+            const entry = watch.at(position);
+            if (entry.inode == inode and !entry.done) return entry;
+        }
+        return null;
+    }
+
     pub const What = struct { descriptor: i32, kind: Kind, device: u64, inode: u64 };
 
     /// False if there are too many.
@@ -215,14 +225,14 @@ pub const Watch = struct {
         return true;
     }
 
-    /// Another number for the same socket.
-    pub fn duplicate(watch: *Watch, process: *Process, from: i32, to: i32) void {
-        if (from == to) return;
+    /// Another number for the same socket. False if there are too many.
+    pub fn duplicate(watch: *Watch, process: *Process, from: i32, to: i32) bool {
+        if (from == to) return true;
         watch.remove(process, to);
-        const entry = watch.find(process, from) orelse return;
+        const entry = watch.find(process, from) orelse return true;
         var copy = entry.*;
         copy.descriptor = to;
-        _ = watch.put(process, copy);
+        return watch.put(process, copy);
     }
 
     pub fn remove(watch: *Watch, process: *Process, descriptor: i32) void {
@@ -249,13 +259,14 @@ pub const Watch = struct {
         watch.removeAll(process, 0, std.math.maxInt(i32));
     }
 
-    /// A fork's descriptors are copies.
-    pub fn inherit(watch: *Watch, child: *Process, parent: *const Process) void {
+    /// A fork's descriptors are copies. False if there are too many.
+    pub fn inherit(watch: *Watch, child: *Process, parent: *const Process) bool {
         var position = parent.watched;
         while (position != end) : (position = watch.at(position).next) {
             const entry = watch.at(position).*;
-            if (!entry.done and !watch.put(child, entry)) return;
+            if (!entry.done and !watch.put(child, entry)) return false;
         }
+        return true;
     }
 
     /// The next number behind `after`, for whoever looks at all of them.
@@ -309,14 +320,16 @@ test "numbers are added, duplicated, inherited and closed" {
     var child: Process = .{};
     try testing.expect(watch.add(&parent, .{ .descriptor = 3, .kind = .stream, .device = 8, .inode = 77 }));
     try testing.expect(watch.add(&parent, .{ .descriptor = 5, .kind = .names, .device = 8, .inode = 78 }));
-    watch.duplicate(&parent, 3, 9);
-    watch.duplicate(&parent, 4, 5); // what was there is closed by it
-    watch.inherit(&child, &parent);
+    try testing.expect(watch.duplicate(&parent, 3, 9));
+    try testing.expect(watch.duplicate(&parent, 4, 5)); // what was there is closed by it
+    try testing.expect(watch.inherit(&child, &parent));
     watch.remove(&parent, 3);
     try testing.expectEqual(null, watch.find(&parent, 3));
     try testing.expectEqual(null, watch.find(&parent, 5));
     try testing.expectEqual(@as(u64, 77), watch.find(&parent, 9).?.inode);
     try testing.expectEqual(@as(u64, 77), watch.find(&child, 3).?.inode);
+    try testing.expectEqual(@as(i32, 3), watch.findInode(&child, 77).?.descriptor);
+    try testing.expectEqual(null, watch.findInode(&child, 79));
     try testing.expectEqual(@as(i32, 3), watch.nextDescriptor(&child, -1).?.descriptor);
     try testing.expectEqual(@as(i32, 9), watch.nextDescriptor(&child, 3).?.descriptor);
     watch.forget(&parent);
@@ -335,7 +348,7 @@ test "what the front end has understood is no longer watched, in every process" 
     var parent: Process = .{};
     var child: Process = .{};
     try testing.expect(watch.add(&parent, .{ .descriptor = 3, .kind = .stream, .device = 8, .inode = 77 }));
-    watch.inherit(&child, &parent);
+    try testing.expect(watch.inherit(&child, &parent));
     try testing.expect(watch.add(&parent, .{ .descriptor = 4, .kind = .stream, .device = 8, .inode = 78 }));
     try testing.expect(watch.onStop(&parent, &control));
     control.understood[0] = 77;
@@ -374,6 +387,9 @@ test "there is room for so many, and not for more" {
     var process: Process = .{};
     for (0..entries_max) |i| try testing.expect(watch.put(&process, .{ .descriptor = @intCast(i) }));
     try testing.expect(!watch.add(&process, .{ .descriptor = 9999, .kind = .stream, .device = 8, .inode = 77 }));
+    try testing.expect(!watch.duplicate(&process, 1, 9999));
+    var child: Process = .{};
+    try testing.expect(!watch.inherit(&child, &process));
     watch.forget(&process);
     try testing.expect(watch.add(&process, .{ .descriptor = 9999, .kind = .stream, .device = 8, .inode = 77 }));
 }
