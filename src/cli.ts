@@ -178,7 +178,7 @@ async function showCommandHelp({ name, summary }: CommandEntry, command: Command
 function overallHelp(sections: readonly HelpSection[], example: string | undefined): HelpSection[] {
   const list = sections.find(section => section.title === "Commands");
   return [
-    { body: "cilock runs a build, watches every process of it, and signs a record of what it saw." },
+    { body: "cilock runs a build, watches every process of it, and signs a record of what it\nsaw." },
     { title: "Usage", body: `  ${toolName} <command> [flags]` },
     ...(list === undefined ? [] : [list]),
     ...(example === undefined ? [] : [{ title: "Example", body: example }]),
@@ -189,7 +189,7 @@ function overallHelp(sections: readonly HelpSection[], example: string | undefin
 function commandHelp(command: Command, summary: string): HelpSection[] {
   return [
     { body: `${toolName} ${command.name}: ${summary}` },
-    { title: "Usage", body: command.usage.map(line => `  ${toolName} ${line}`).join("\n") },
+    { title: "Usage", body: command.usage.map(usageHelp).join("\n") },
     ...(command.details === undefined ? [] : [{ body: command.details }]),
     { title: "Flags", body: [...command.options, helpOption].map(optionHelp).join("\n") },
     ...(command.example === undefined ? [] : [{ title: "Example", body: command.example }]),
@@ -211,19 +211,28 @@ function optionNames(option: Option): string {
 }
 
 const helpColumn = 32;
-const helpWidth = 100;
+/** What a terminal has at least. */
+const helpWidth = 80;
 
 function optionHelp(option: Option): string {
   const names = `  ${option.short === undefined ? "    " : ""}${optionNames(option)}`;
   const indent = " ".repeat(helpColumn);
-  const text = wrap(option.help, helpWidth - helpColumn).join(`\n${indent}`);
+  const text = wrap(option.help.split(" "), helpWidth - helpColumn).join(`\n${indent}`);
   return names.length < helpColumn - 1 ? names.padEnd(helpColumn) + text : `${names}\n${indent}${text}`;
 }
 
-function wrap(text: string, width: number): string[] {
+/** Broken between flags, never within one's brackets. */
+function usageHelp(text: string): string {
+  const indent = `  ${toolName} `;
+  const words = text.match(/\[[^\]]*\]\S*|[^ ]+/g) ?? [];
+  const [first = "", ...more] = wrap(words, helpWidth - indent.length - 4);
+  return [indent + first, ...more.map(line => `${" ".repeat(indent.length + 4)}${line}`)].join("\n");
+}
+
+function wrap(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
   let line = "";
-  for (const word of text.split(" ")) {
+  for (const word of words) {
     if (line !== "" && line.length + 1 + word.length > width) {
       lines.push(line);
       line = word;

@@ -1,7 +1,7 @@
 // Errors that are for the person in front of the terminal: a code from a closed list, one sentence,
 // and what to do about it. The exit status of each code stands in one table; tests assert codes.
 
-/** Exit status of each error code. 2 usage; 126/127 as a shell has them; 125 we failed; 1, 3, 4, 5 verdicts of verify. */
+/** Exit status of each error code. 2 usage; 126/127 as a shell has them; 125 we failed; 1, 3 to 6 verdicts of verify. */
 export const exitStatus = {
   usage: 2,
   "command-not-found": 127,
@@ -25,6 +25,7 @@ export const exitStatus = {
   "subject-missing": 3,
   "record-incomplete": 4,
   "policy-refused": 5,
+  "command-failed": 6,
 } as const;
 
 export type ErrorCode = keyof typeof exitStatus;

@@ -31,6 +31,7 @@ function question(vector: Vector, bytes: Uint8Array, publicPem: string): Questio
     artifacts: artifact === undefined ? [] : [{ kind: "digest" as const, name: artifact, sha256: artifact }],
     step: vector.header.get("step"),
     requireComplete: required === "yes" || required === "strict" ? required : "no",
+    requireSuccess: false,
   };
 }
 

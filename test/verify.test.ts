@@ -80,11 +80,19 @@ beforeAll(() => {
   write("notes.json", record("build", { verdict: "complete-with-notes", gaps: [gaps.note] }));
   write("incomplete.json", record("build", { verdict: "incomplete", gaps: [gaps.gap, gaps.note] }));
   writeFileSync(at("policy.json"), sealEnvelope(Buffer.from("any"), "text/plain", signer));
-  const complete = encodeJson(record("build", { verdict: "complete", gaps: [] }));
-  writeFileSync(at("untyped.json"), sealEnvelope(complete, "text/plain", signer));
+  const untyped = encodeJson(record("build", { verdict: "complete", gaps: [] }));
+  writeFileSync(at("untyped.json"), sealEnvelope(untyped, "text/plain", signer));
   write("untraced.json", record("build", undefined));
+  const complete = { verdict: "complete", gaps: [] };
+  write("failed.json", record("build", complete, { run: { exitcode: 3 } }));
+  write("failed-untraced.json", record("build", undefined, { run: { exitcode: 143, interrupted: "SIGTERM" } }));
+  write("failed-interned.json", record("build", complete, { run: { exitcode: 1 }, version: "v0.2" }));
+  write("interned.json", record("build", complete, { run: {}, version: "v0.2" }));
+  write("silent.json", record("build", complete, { run: {} }));
+  write("odd.json", record("build", complete, { run: { exitcode: "0" } }));
+  write("provenance.json", { ...record("build", complete), predicateType: "https://slsa.dev/provenance/v1" });
   write("hostile.json", record("\u001b[31mbuild\u202e\nok", { verdict: "complete", gaps: [] }));
-  write("bad-tree.json", record("build", { verdict: "complete", gaps: [] }, "00".repeat(32)));
+  write("bad-tree.json", record("build", { verdict: "complete", gaps: [] }, { root: "00".repeat(32) }));
   const good = JSON.parse(readFileSync(at("good.json"), "utf8"));
   const payload = Buffer.from(good.payload, "base64").toString().replace("build", "built");
   writeFileSync(at("changed.json"), JSON.stringify({ ...good, payload: Buffer.from(payload).toString("base64") }));
@@ -93,7 +101,14 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
-function record(step: string, completeness: JsonObject | undefined, root?: string): JsonObject {
+interface RecordParts {
+  root?: string;
+  /** Over those of the command-run attestation. */
+  run?: JsonObject;
+  version?: "v0.1" | "v0.2";
+}
+
+function record(step: string, completeness: JsonObject | undefined, { root, run, version }: RecordParts = {}): JsonObject {
   const digests = ["app", "lib"].map(name => ({ path: `out/${name}`, fileDigest: digestInput(at(name)) }));
   const leaves = digests.map(leaf => ({ ...leaf, leafHash: leafHash(leaf.fileDigest) }));
   const tree = treeRoot(digests.map(leaf => leaf.fileDigest));
@@ -103,8 +118,8 @@ function record(step: string, completeness: JsonObject | undefined, root?: strin
     attestations: [
       {
         ...times,
-        type: "https://aflock.ai/attestations/command-run/v0.1",
-        predicate: { cmd: ["make"], exitcode: 0, ...(completeness === undefined ? {} : { completeness }) },
+        type: `https://aflock.ai/attestations/command-run/${version ?? "v0.1"}`,
+        predicate: { cmd: ["make"], ...(run ?? { exitcode: 0 }), ...(completeness === undefined ? {} : { completeness }) },
         subjects: [],
       },
       {
@@ -163,6 +178,22 @@ describe("verify: exit status and code", () => {
       5,
       "policy-refused",
     ],
+    ["a failed command, and nobody asked", ["@failed.json", "-k", "@key.pub", "-f", "@app", "--require-complete=strict"], 0, ""],
+    ["a command that succeeded", ["@good.json", "-k", "@key.pub", "--require-success"], 0, ""],
+    ["a failed command", ["@failed.json", "-k", "@key.pub", "-f", "@app", "--require-success"], 6, "command-failed"],
+    ["a failed command, untraced", ["@failed-untraced.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    ["a failed command, interned", ["@failed-interned.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    ["a command that succeeded, interned", ["@interned.json", "-k", "@key.pub", "--require-success"], 0, ""],
+    ["a record without exit status", ["@silent.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    ["an exit status that is no number", ["@odd.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    ["a statement about no command", ["@provenance.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    ["a signed file about no command", ["@policy.json", "-k", "@key.pub", "--require-success"], 6, "command-failed"],
+    [
+      "a failed command before a gap",
+      ["@failed-untraced.json", "-k", "@key.pub", "--require-success", "--require-complete"],
+      6,
+      "command-failed",
+    ],
     ["a signed file that is no statement", ["@policy.json", "-k", "@key.pub"], 0, ""],
     ["a signed file of another key", ["@policy.json", "-k", "@stranger.pub"], 1, "signature-refused"],
     ["a signed file has no subjects", ["@policy.json", "-k", "@key.pub", "-f", "@app"], 3, "subject-missing"],
@@ -217,6 +248,7 @@ describe("verify: what it says", () => {
         "ok       tree          product tree of 2 files",
         "ok       artifact      DIR/app (sha256:HEX) is the subject https://aflock.ai/attestations/product/v0.3/file:out/app",
         "ok       artifact      DIR/lib (sha256:HEX) is the product out/lib",
+        "-        command       exit status 0",
         "ok       completeness  complete-with-notes: note io-uring (1)",
         "good     DIR/notes.json",
         "",
@@ -232,6 +264,7 @@ describe("verify: what it says", () => {
         "-        step          build",
         "ok       tree          product tree of 2 files",
         "REFUSED  artifact      DIR/other (sha256:HEX) is no subject and no product of this record",
+        "-        command       exit status 0",
         "REFUSED  completeness  incomplete: gap escaped (2), note io-uring (1)",
         "refused  DIR/incomplete.json",
         "",
@@ -252,6 +285,7 @@ describe("verify: what it says", () => {
       predicateType: "https://aflock.ai/attestation-collection/v0.1",
       step: "build",
       subjects: 3,
+      command: { exitcode: 0 },
       completeness: {
         verdict: "incomplete",
         gaps: [
@@ -263,9 +297,31 @@ describe("verify: what it says", () => {
         { check: "signature", status: "passed", detail: "Ed25519 HEX" },
         { check: "step", status: "noted", detail: "build" },
         { check: "tree", status: "passed", detail: "product tree of 2 files" },
+        { check: "command", status: "noted", detail: "exit status 0" },
         { check: "completeness", status: "refused", detail: "incomplete: gap escaped (2), note io-uring (1)" },
       ],
     });
+  });
+
+  test.each([
+    ["failed.json", "warn     command       exit status 3"],
+    [
+      "failed-untraced.json",
+      "warn     command       exit status 143 (what a death by SIGTERM is recorded as), after cilock was sent SIGTERM",
+    ],
+    ["silent.json", "warn     command       exit status not recorded"],
+  ])("text: that the command failed: %s", async (name, line) => {
+    const result = await cilock(["verify", at(name), "-k", at("key.pub")]);
+    expect(result.stdout.split("\n")).toContain(line);
+    expect(result.stdout).toContain("\ngood ");
+  });
+
+  test("json: that the command failed", async () => {
+    const { command, checks } = JSON.parse(
+      (await cilock(["verify", at("failed-untraced.json"), "-k", at("key.pub"), "--format", "json"])).stdout,
+    );
+    expect(command).toEqual({ exitcode: 143, interrupted: "SIGTERM" });
+    expect(checks.find((entry: { check: string }) => entry.check === "command").status).toBe("warned");
   });
 
   test("text: of a signed file that is no statement only who signed it", async () => {

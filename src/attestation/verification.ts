@@ -1,5 +1,5 @@
 // Verification of one record with its signer's key, as a list of steps: signature, statement, trees, step, artifacts,
-// completeness. Nothing of the payload is looked at before its signature is good. Every step is reported; the first
+// how the command ended, completeness. Nothing of the payload is looked at before its signature is good. Every step is reported; the first
 // refusal decides the exit status.
 import { type ErrorCode, ToolError } from "../errors.ts";
 import { type Collection, collectionTypes, parseCollection } from "./collection.ts";
@@ -7,6 +7,7 @@ import { type Envelope, findSignature, inTotoPayloadType } from "./envelope.ts";
 import { describeAlgorithm } from "./key-algorithm.ts";
 import type { PublicKey } from "./keys.ts";
 import { type RecordCompleteness, readCompleteness } from "./record-completeness.ts";
+import { describeOutcome, type RecordOutcome, readOutcome } from "./record-outcome.ts";
 import { checkTrees, describeTreeProblem, type RecordTree } from "./record-trees.ts";
 import { parseStatement, type Statement } from "./statement.ts";
 
@@ -20,12 +21,14 @@ export interface Question {
   step: string | undefined;
   /** `strict` refuses notes too. */
   requireComplete: "no" | "yes" | "strict";
+  /** Refuses a record of a command that failed. */
+  requireSuccess: boolean;
 }
 
 export interface Check {
-  name: "signature" | "payload" | "step" | "tree" | "artifact" | "completeness";
-  /** `noted`: nobody asked, or there is nothing to check. */
-  status: "passed" | "refused" | "noted";
+  name: "signature" | "payload" | "step" | "tree" | "artifact" | "command" | "completeness";
+  /** `noted`: nobody asked, or there is nothing to check. `warned`: nobody asked, and would have been refused. */
+  status: "passed" | "refused" | "noted" | "warned";
   /** One line, without control of what it quotes. */
   detail: string;
   /** With `refused`: decides the exit status. */
@@ -40,6 +43,7 @@ export interface Report {
   /** Only after a good signature. */
   statement?: { predicateType: string; subjects: number; step: string | undefined };
   completeness?: RecordCompleteness;
+  outcome?: RecordOutcome;
 }
 
 export function verifyRecord(question: Question): Report {
@@ -59,12 +63,14 @@ export function verifyRecord(question: Question): Report {
   const collection = isCollection ? parseCollection(statement.predicate) : undefined;
   const trees = collection === undefined ? [] : checkTrees(collection, statement.subjects);
   const completeness = collection === undefined ? undefined : readCompleteness(collection);
+  const outcome = collection === undefined ? undefined : readOutcome(collection);
   const checks = [
     signature,
     ...notePayloadType(envelope.payloadType),
     checkStep(collection, statement.predicateType, question.step),
     ...trees.map(reportTree),
     ...question.artifacts.map(artifact => checkArtifact(artifact, statement, trees)),
+    ...checkOutcome(outcome, question.requireSuccess),
     checkCompleteness(completeness, question.requireComplete),
   ];
   return {
@@ -74,6 +80,7 @@ export function verifyRecord(question: Question): Report {
     payloadType: envelope.payloadType,
     statement: { predicateType: statement.predicateType, subjects: statement.subjects.length, step: collection?.name },
     ...(completeness === undefined ? {} : { completeness }),
+    ...(outcome === undefined ? {} : { outcome }),
   };
 }
 
@@ -111,12 +118,13 @@ function notePayloadType(payloadType: string): Check[] {
 }
 
 /** Any file can be signed. Of one that is no statement there is nothing to ask but who signed it. */
-function checkOtherPayload({ envelope, artifacts, step, requireComplete }: Question): Check[] {
+function checkOtherPayload({ envelope, artifacts, step, requireComplete, requireSuccess }: Question): Check[] {
   const detail = `payload type ${envelope.payloadType} is not an in-toto statement`;
   const refuse = (name: Check["name"], code: ErrorCode): Check => ({ name, status: "refused", detail, code });
   const checks: Check[] = [
     ...(step === undefined ? [] : [refuse("step", "policy-refused")]),
     ...artifacts.map(() => refuse("artifact", "subject-missing")),
+    ...(requireSuccess ? [refuse("command", "command-failed")] : []),
     ...(requireComplete === "no" ? [] : [refuse("completeness", "record-incomplete")]),
   ];
   return checks.length > 0 ? checks : [{ name: "payload", status: "noted", detail }];
@@ -174,6 +182,18 @@ function checkArtifact(artifact: Question["artifacts"][number], statement: State
 /** Of `TYPE/file:PATH`. */
 function lastPart(subject: string): string {
   return subject.slice(Math.max(subject.lastIndexOf("/"), subject.lastIndexOf("file:") + "file:".length - 1) + 1);
+}
+
+/** Nothing is said of what is no record of a command, unless somebody asks. */
+function checkOutcome(outcome: RecordOutcome | undefined, required: boolean): Check[] {
+  const name = "command";
+  if (outcome === undefined) {
+    const detail = "it is not a record of a command";
+    return required ? [{ name, status: "refused", detail, code: "command-failed" }] : [];
+  }
+  const detail = describeOutcome(outcome);
+  if (outcome.exitStatus === 0) return [{ name, status: required ? "passed" : "noted", detail }];
+  return [required ? { name, status: "refused", detail, code: "command-failed" } : { name, status: "warned", detail }];
 }
 
 function checkCompleteness(completeness: RecordCompleteness | undefined, required: Question["requireComplete"]): Check {

@@ -14,7 +14,9 @@ import { doctorRows } from "./doctor-rows.ts";
 export const doctorCommand: Command = {
   name: "doctor",
   usage: ["doctor [--json]"],
-  details: "  Tries in child processes all that tracing needs. Exit status 0: tracing works. 1: it is impossible here.",
+  details:
+    "  Tries in child processes all that tracing needs.\n" +
+    "  Exit status: 0 tracing works, 1 it is impossible here, 2 wrong usage.",
   options: [{ long: "json", kind: "boolean", help: "print the findings as JSON" }],
   example: "  cilock doctor",
   async run(parsed, positionals, io) {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import {
   accessSync,
+  type BigIntStats,
   closeSync,
   constants,
   existsSync,
@@ -59,6 +60,34 @@ export function checkOutfile(path: string): Outfile {
   });
   if (there !== undefined) refuseSticky(path, there, statSync(directory));
   return { kind: "file", shown: path, path: target, held: attempt(path, () => hold(directory)) };
+}
+
+/** What a command is given, by the flag that named it. */
+export interface NamedInput {
+  readonly flag: string;
+  readonly path: string | undefined;
+}
+
+/** A result in the place of what it was made from would be the end of that: a key is not made again. By any name. */
+export function refuseInputs(outfile: Outfile, given: string | undefined, inputs: readonly NamedInput[]): void {
+  if (outfile.kind !== "file") return;
+  const replaced = statSync(outfile.path, { bigint: true, throwIfNoEntry: false });
+  for (const { flag, path } of inputs) {
+    const input = path === undefined || path === "-" ? undefined : statIfThere(path);
+    if (replaced === undefined || input === undefined || replaced.dev !== input.dev || replaced.ino !== input.ino) continue;
+    throw new ToolError("usage", `--outfile ${given ?? outfile.shown} is the file of --${flag}: it would be lost`, {
+      hint: "name another file with --outfile",
+    });
+  }
+}
+
+/** What cannot be looked at is another's to say. */
+function statIfThere(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes all pieces or throws; a file gets 0666 less the umask, as from any program. */

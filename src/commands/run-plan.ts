@@ -6,7 +6,7 @@ import { secretVariableTest } from "../attestors/environment.ts";
 import { ToolError } from "../errors.ts";
 import { type HolesLeft, holesLeft } from "../file-limits.ts";
 import { createRedaction, type Redaction } from "../redaction.ts";
-import { checkOutfile, type Outfile, safeFileName } from "./outfile.ts";
+import { checkOutfile, type Outfile, refuseInputs, safeFileName } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
 import { type CheckedKey, checkKey } from "./signing-key.ts";
 
@@ -42,6 +42,12 @@ export async function makePlan(input: PlanInput): Promise<RunPlan> {
   const workingDirectory = checkDirectory(options.workingDirectory ?? ".");
   const defaultName = `${safeFileName(options.step)}.attestation.json`;
   const outfile = checkOutfile(options.outfile ?? defaultName);
+  if (options.signer.kind === "file") {
+    refuseInputs(outfile, options.outfile, [
+      { flag: "signer-file-key-path", path: options.signer.path },
+      { flag: "signer-file-key-passphrase-path", path: options.signer.passphrasePath },
+    ]);
+  }
   const recordName = outfile.kind === "file" ? (options.outfile ?? defaultName) : defaultName;
   const signer: RunPlan["signer"] =
     options.signer.kind === "ephemeral"

@@ -30,9 +30,11 @@ export const runCommand: Command = {
     "run --step NAME --signer-ephemeral [flags] -- COMMAND [ARGUMENT]...",
   ],
   details:
-    "The command gets stdin, stdout, stderr, environment and signals as without cilock, and its exit\n" +
-    "status is ours. A failing command is recorded and signed like any other. Our own failures have\n" +
-    "status 125; 126 is a command that cannot be executed, 127 one that is not found, 2 wrong usage.",
+    "  The command gets stdin, stdout, stderr, environment and signals as without\n" +
+    "  cilock, and its exit status is ours. A failing command is recorded and signed\n" +
+    "  like any other (cilock verify --require-success refuses it). Our own failures\n" +
+    "  have status 125; 126 is a command that cannot be executed, 127 one that is not\n" +
+    "  found, 2 wrong usage.",
   options: runOptions,
   example:
     "  cilock run --step build --signer-ephemeral -o build.json --trace -- make\n" +

@@ -16,8 +16,10 @@ export const showCommand: Command = {
   name: "show",
   usage: ["show RECORD [-k pub.pem] [--undeclared] [--processes] [--files] [--json]"],
   details:
-    "  Without -k the signature is not checked, and the first line says so; cilock verify is for decisions.\n" +
-    "  Exit status: 0 shown, 1 bad signature, 2 wrong usage, 125 something cannot be read.",
+    "  Without -k the signature is not checked, and the second line says so;\n" +
+    "  cilock verify is for decisions.\n" +
+    "  Exit status: 0 shown, 1 bad signature, 2 wrong usage, 125 something cannot be\n" +
+    "  read.",
   options: [
     {
       long: "publickey",

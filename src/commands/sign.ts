@@ -1,12 +1,11 @@
 // `cilock sign -f in -o out -k key`: any file as the payload of a signed envelope, a policy for example.
-import { statSync } from "node:fs";
 import { z } from "zod";
 import { sealEnvelope } from "../attestation/envelope.ts";
 import { createSigner } from "../attestation/signer.ts";
 import { ToolError } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { readInput } from "./input.ts";
-import { checkOutfile, writeOutfile } from "./outfile.ts";
+import { checkOutfile, refuseInputs, writeOutfile } from "./outfile.ts";
 import { checkKey } from "./signing-key.ts";
 
 /** What the existing verifiers expect of a policy (wire-formats 6.4). */
@@ -33,9 +32,14 @@ export const signCommand: Command = {
     if (positionals.length > 0) throw usage(`unexpected ${positionals.join(" ")}; name the file with -f`);
     const options = result.data;
     const outfile = checkOutfile(options.outfile);
-    if (outfile.kind === "file" && options.infile !== "-" && isSameFile(options.infile, outfile.path)) {
-      throw new ToolError("usage", `--outfile ${options.outfile} is the file that is signed: it would be lost`);
-    }
+    refuseInputs(
+      outfile,
+      options.outfile,
+      (["infile", "signer-file-key-path", "signer-file-key-passphrase-path"] as const).map(flag => ({
+        flag,
+        path: options[flag],
+      })),
+    );
     const payload = readInput(options.infile, { bytesMax: payloadBytesMax, code: "input-unreadable" });
     const key = await checkKey({
       path: options["signer-file-key-path"],
@@ -65,11 +69,6 @@ const schema = z.object({
   "signer-file-key-passphrase": z.string().optional(),
   "signer-file-key-passphrase-path": z.string().min(1, "--signer-file-key-passphrase-path is empty").optional(),
 });
-
-function isSameFile(path: string, other: Buffer): boolean {
-  const [one, two] = [path, other].map(name => statSync(name, { bigint: true, throwIfNoEntry: false }));
-  return one !== undefined && two !== undefined && one.dev === two.dev && one.ino === two.ino;
-}
 
 function usage(message: string): ToolError {
   return new ToolError("usage", message, { hint: "cilock sign --help lists the flags" });

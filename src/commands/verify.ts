@@ -12,16 +12,20 @@ import { about, digestInput, readInput } from "./input.ts";
 
 export const verifyCommand: Command = {
   name: "verify",
-  usage: ["verify RECORD -k pub.pem [-f FILE]... [-s sha256:DIGEST]... [--step NAME] [--require-complete[=strict]]"],
+  usage: [
+    "verify RECORD -k pub.pem [-f FILE]... [-s sha256:DIGEST]... [--step NAME] [--require-success] [--require-complete[=strict]]",
+  ],
   details: [
-    "  Exit status: 0 good, 1 bad signature, 3 a file or digest is no subject, 4 incomplete, 5 wrong step or wrong",
-    "  tree, 2 wrong usage, 125 something cannot be read. The first refusal decides.",
+    "  Exit status: 0 good, 1 bad signature, 3 a file or digest is no subject,",
+    "  4 incomplete, 5 wrong step or wrong tree, 6 the command failed, 2 wrong usage,",
+    "  125 something cannot be read. The first refusal decides.",
   ].join("\n"),
   options: [
     { long: "publickey", short: "k", kind: "string", value: "FILE", help: "public key of the signer, PEM (required)" },
     { long: "artifactfile", short: "f", kind: "strings", value: "FILE", help: "a file that must be a subject or a product" },
     { long: "subjects", short: "s", kind: "strings", value: "DIGEST", help: "a digest that must be one, as sha256:HEX" },
     { long: "step", kind: "string", value: "NAME", help: "the step that it must be a record of" },
+    { long: "require-success", kind: "boolean", help: "refuse a record of a command that failed" },
     {
       long: "require-complete",
       kind: "optional-string",
@@ -30,7 +34,7 @@ export const verifyCommand: Command = {
     },
     { long: "format", kind: "string", value: "FORMAT", help: "text or json (default text)" },
   ],
-  example: "  cilock verify build.attestation.json -k key.pub -f build/app --require-complete",
+  example: "  cilock verify build.attestation.json -k key.pub -f build/app \\\n    --require-success --require-complete",
   async run(parsed, positionals, io) {
     const options = parseOptions(parsed);
     const record = onlyRecord(positionals);
@@ -46,6 +50,7 @@ export const verifyCommand: Command = {
       ],
       step: options.step,
       requireComplete: options["require-complete"],
+      requireSuccess: options["require-success"],
     };
     const report = about(record, () => verifyRecord(question));
     const refusal = refusalOf(report, record);
@@ -67,6 +72,7 @@ const schema = z.object({
   artifactfile: z.array(z.string().min(1, "--artifactfile is empty")).default([]),
   subjects: z.array(sha256Digest).default([]),
   step: z.string().optional(),
+  "require-success": z.boolean().default(false),
   "require-complete": z
     .union([z.literal(true), z.literal("strict")], { error: "--require-complete takes no value but strict" })
     .optional()

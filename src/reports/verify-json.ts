@@ -3,7 +3,7 @@ import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { Report } from "../attestation/verification.ts";
 
 export function verifyJson(report: Report, record: string, exitStatus: number): JsonObject {
-  const { statement, completeness } = report;
+  const { statement, completeness, outcome } = report;
   return omitUndefined({
     verdict: report.verdict,
     exitStatus,
@@ -13,6 +13,7 @@ export function verifyJson(report: Report, record: string, exitStatus: number): 
     predicateType: statement?.predicateType,
     step: statement?.step,
     subjects: statement?.subjects,
+    command: outcome && omitUndefined({ exitcode: outcome.exitStatus, interrupted: outcome.interrupted }),
     completeness:
       completeness === undefined
         ? undefined

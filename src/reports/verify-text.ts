@@ -3,7 +3,7 @@
 import type { Check, Report } from "../attestation/verification.ts";
 import { printable } from "./printable.ts";
 
-const marks: Readonly<Record<Check["status"], string>> = { passed: "ok", refused: "REFUSED", noted: "-" };
+const marks: Readonly<Record<Check["status"], string>> = { passed: "ok", refused: "REFUSED", noted: "-", warned: "warn" };
 
 /** A detail can quote the record, which has no bound that a terminal would like. */
 const detailMax = 400;
