@@ -1,6 +1,6 @@
 // The exit status is the command's; where there is no command, it says why, and nothing is left behind.
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errors, isRoot, recordOf, run, Scratch, start, tracee, until, users } from "./harness.ts";
 
@@ -111,6 +111,32 @@ describe("a command that cannot be started", () => {
     }
   }
 });
+
+for (const trace of [false, true]) {
+  test(`a command that is killed before it is executed, ${trace ? "traced" : "untraced"}`, async () => {
+    using scratch = new Scratch();
+    const child = await until("it was early enough", async () => {
+      const attempt = start(scratch, ["sleep", "1000"], { trace });
+      const command = await until("tracer and command are there", () => childOf(childOf(attempt.pid)));
+      process.kill(command, "SIGSTOP");
+      const isExecuted = !readlinkSync(`/proc/${command}/exe`).endsWith("/cilock");
+      process.kill(command, "SIGKILL");
+      if (!isExecuted) return attempt;
+      await attempt.end();
+      return undefined;
+    });
+    const ran = await child.end();
+    expect(errors(ran)).toEqual(["cilock: error: the command was killed by SIGKILL before it was executed"]);
+    expect(ran.record).toBeUndefined();
+    expect(ran.status).toBe(137);
+  });
+}
+
+/** The one child of a process; undefined: there is none yet. */
+function childOf(pid: number | undefined): number | undefined {
+  if (pid === undefined || !existsSync(`/proc/${pid}`)) return undefined;
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ")[0]) || undefined;
+}
 
 test("a script without #! is run by the shell, as execvp(3) and every shell do it", async () => {
   using scratch = new Scratch();

@@ -89,6 +89,8 @@ pub const Stage = enum(u32) {
     too_many_tracees = 9,
     /// /proc is not there, or not that of our pid namespace: descriptors of tracees cannot be read.
     proc = 10,
+    /// Killed before it was executed; the signal stands in place of the errno.
+    killed = 11,
 };
 
 /// What the tracer found to work here. Bits of `Control.features`.
@@ -144,7 +146,7 @@ pub const Control = extern struct {
     error_stage: u32 = 0, // Stage
     error_errno: u32 = 0,
     features: u32 = 0, // bits by Feature
-    /// Of the command, once it has been seized: the word it waits on.
+    /// Of the command: the word it waits on, 1 once it has been seized; 2 when it is about to be executed.
     seized: u32 = 0,
     /// How often the tracer found a ring full and waited.
     ring_stalls: u32 = 0,

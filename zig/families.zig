@@ -192,6 +192,8 @@ pub fn endThread(tracer: *Tracer, thread: *Thread, status: u32) void {
     _ = tracer.records.emit(.command_end, about, 0, .{ .header = undefined, .status = command_status }, &.{});
     const session = tracer.session;
     session.control.command_status = command_status;
+    const signal: u32 = @bitCast(command_status & 0x7f);
+    if (!tracer.command_running and signal != 0 and !session.hasError()) session.setError(.killed, signal);
     session.setPhase(.draining);
     tracer.deadline_ns = sys.nowNs() + @as(u64, session.control.grace_ms) * std.time.ns_per_ms;
     tracer.keepTicking(tracer_mod.tick_ms);

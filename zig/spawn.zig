@@ -45,6 +45,7 @@ pub fn run(session: *Session, parent: i32, mask: linux.sigset_t) noreturn {
     // What the terminal sent meanwhile is delivered here, as it would have been to the command.
     _ = sys.setSignalMask(mask);
 
+    @atomicStore(u32, &control.seized, 2, .release); // pairs with untraced.zig's load
     const e = execute(argv, environment);
     fail(session, .exec, sys.errnoNumber(e), if (e == .NOENT) 127 else 126);
 }

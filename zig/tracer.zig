@@ -48,19 +48,19 @@ const assert = std.debug.assert;
 pub fn trace(session: *Session) void {
     assert(session.command_pid > 0); // 0 would mean ourselves to kill(2)
     ptrace.takeSignals(onTick);
-    var tracer = Tracer.start(session) catch |e| {
-        session.setError(stageOf(e), 0);
-        endCommand(session);
-        return;
-    };
+    var tracer = Tracer.start(session) catch |e| return giveUp(session, switch (e) {
+        error.NoProc => .proc,
+        error.OutOfMemory => .memory,
+        else => .seize,
+    }, switch (e) {
+        error.NoProc, error.TraceeGone => .SRCH,
+        error.OutOfMemory => .NOMEM,
+        else => .PERM, // its memory is closed to us
+    });
     defer tracer.deinit();
     tracer.descriptors.tracees = &tracer.tracees;
     const seized = ptrace.seize(session.command_pid);
-    if (seized != .SUCCESS) {
-        session.setError(.seize, sys.errnoNumber(seized));
-        endCommand(session);
-        return;
-    }
+    if (seized != .SUCCESS) return giveUp(session, .seize, seized);
     tracer.addCommand();
     session.announceSeized();
     defer tracer.setFrontStopped(false); // whatever ends the loop
@@ -68,15 +68,11 @@ pub fn trace(session: *Session) void {
     tracer.traffic.finish(&tracer.records);
 }
 
-fn stageOf(e: Tracer.StartError) abi.Stage {
-    return switch (e) {
-        error.NoProc => .proc,
-        else => .memory,
-    };
-}
-
-/// Nothing of it has run.
-fn endCommand(session: *Session) void {
+/// Nothing of the command has run.
+fn giveUp(session: *Session, stage: abi.Stage, e: linux.E) void {
+    // Somebody was faster.
+    const status = if (sys.wait(session.command_pid, linux.W.NOHANG | sys.wait_all) catch null) |waited| waited.status else 0;
+    if (status != 0) session.setError(.killed, status & 0x7f) else session.setError(stage, sys.errnoNumber(e));
     sys.kill(session.command_pid, .KILL) catch {};
     _ = sys.wait(session.command_pid, sys.wait_all) catch {};
 }

@@ -58,6 +58,8 @@ fn reap(session: *Session, deadline: *?u64) sys.Error!void {
             // A shell waits for our front end, not for the command: it must see the stop, or `fg` has nothing to continue.
             sys.kill(session.front_pid, .STOP) catch {};
         } else {
+            const is_executed = @atomicLoad(u32, &session.control.seized, .acquire) == 2; // pairs with spawn.zig's store
+            if (!is_executed and status & 0x7f != 0 and !session.hasError()) session.setError(.killed, status & 0x7f);
             session.control.command_status = @bitCast(status);
             session.setPhase(.draining);
             deadline.* = sys.nowNs() + @as(u64, session.control.grace_ms) * std.time.ns_per_ms;

@@ -4,7 +4,7 @@ import { constants } from "node:os";
 import { type ErrorCode, ToolError } from "../errors.ts";
 import type { Stage } from "./abi.gen.ts";
 import type { RecordError } from "./decoder.ts";
-import { errnoText } from "./names.ts";
+import { errnoText, signalName } from "./names.ts";
 import { readSurroundings } from "./surroundings.ts";
 
 interface Words {
@@ -21,7 +21,7 @@ interface Row {
 const ptraceHint =
   "in a container, give it ptrace (docker run --cap-add=SYS_PTRACE); elsewhere look at kernel.yama.ptrace_scope, which must be 0 or 1; without --trace the command runs unobserved";
 
-const rows: Record<Exclude<Stage, "exec">, Row> = {
+const rows: Record<Exclude<Stage, "exec" | "killed">, Row> = {
   none: { code: "tracer-failed", message: () => "the tracer gave up and did not say why" },
   working_directory: {
     code: "working-directory",
@@ -56,6 +56,7 @@ const rows: Record<Exclude<Stage, "exec">, Row> = {
 
 /** Whether src/native/obstacles.ts may know more. A call that our filter sends to a tracer which does not see it is ENOSYS. */
 export function mayBeThePlace(stage: Stage, errno: number): boolean {
+  if (stage === "killed") return killedByProfile(errno);
   return stagesOfTracing.has(stage) || (stage === "exec" && errno === constants.errno.ENOSYS);
 }
 
@@ -63,6 +64,7 @@ const stagesOfTracing: ReadonlySet<Stage> = new Set(["seize", "filter", "proc", 
 
 export function failedAt(stage: Stage, errno: number, words: Words): ToolError {
   if (stage === "exec") return notExecuted(errno, words.command);
+  if (stage === "killed") return killedEarly(errno);
   const { code, message, hint } = rows[stage];
   return new ToolError(code, message(errnoText(errno), words), hint === undefined ? {} : { hint });
 }
@@ -78,6 +80,12 @@ function notExecuted(errno: number, command: string): ToolError {
         });
   }
   return new ToolError("command-not-executable", `cannot execute ${command}: ${errnoText(errno)}`);
+}
+
+function killedEarly(signal: number): ToolError {
+  return new ToolError("command-not-started", `the command was killed by ${signalName(signal)} before it was executed`, {
+    status: 128 + signal,
+  });
 }
 
 /** The start hook, or what stands in for it in development. */
