@@ -82,16 +82,40 @@ describe.skipIf(!isRoot)("somebody outside strikes a process where it stands", (
       using struck = await held(row);
       process.kill(struck.process, "SIGSTOP");
       await struck.letGo();
-      // A second stop of one that is stopped does nothing.
-      if (row.at.at(-1) !== "group") await until("it has stopped", () => hasStopped(struck.process));
-      if (statusOf(struck.process) !== undefined) process.kill(struck.process, "SIGCONT");
-      const ran = await struck.child.end();
+      // Once is not enough: a thread that has taken the signal from the queue when an exec kills it puts it back, behind our SIGCONT.
+      // Where it has stopped before, the second SIGSTOP stays in the queue until then.
+      const isSecond = row.at.at(-1) === "group";
+      const waker = setInterval(() => wake(struck.process, isSecond), 20);
+      const ran = await struck.child.end().finally(() => clearInterval(waker));
       const record = check(struck, ran);
       expect(processOf(record, struck.worker).exitcode).toBe(5);
       expect(gaps(record)).toEqual([]);
     });
   }
 });
+
+test.skipIf(!isRoot)(
+  "what the tracer was told of a leader is out of date: an exec by another thread has its number now",
+  async () => {
+    // Of two that stand still, either may be reported first.
+    using struck = await until("the leader's call is reported last", async () => {
+      const attempt = await held({ what: "exec-below", at: ["wait", "seccomp", "seccomp"] });
+      if (attempt.thread === attempt.worker) return attempt;
+      attempt[Symbol.dispose]();
+      return undefined;
+    });
+    await until("the exec is done, and stands still", () => {
+      const status = statusOf(struck.worker);
+      return status?.Threads === "1" && status.State?.startsWith("t");
+    });
+    await struck.letGo();
+    const ran = await struck.child.end();
+    const record = check(struck, ran);
+    expect(processOf(record, struck.worker).argv?.[1]).toBe("image");
+    expect(processOf(record, struck.worker).exitcode).toBe(5);
+    expect(gaps(record)).toEqual([]);
+  },
+);
 
 for (const version of [1, 2] as const) {
   describe.skipIf(!isRoot || freezerOf(version) === undefined)(`a build that a cgroup of version ${version} freezes`, () => {
@@ -137,7 +161,8 @@ const nameOf = (row: Row) => `${row.what}, at ${row.at.join(" → ")}${row.whom 
 
 class Held extends Struck {
   readonly #scratch: Scratch;
-  /** Who is struck. */
+  /** Who stands there, and the process that is struck. */
+  thread = 0;
   process = 0;
 
   constructor(scratch: Scratch, what: string) {
@@ -156,8 +181,8 @@ async function held(row: Row, group?: Freezer): Promise<Held> {
   try {
     const worker = await held.ready();
     group?.add(worker, Number(statusOf(worker)?.PPid));
-    const thread = await held.holdAt(row.at);
-    held.process = row.whom === "worker" ? held.worker : Number(statusOf(thread)?.Tgid);
+    held.thread = await held.holdAt(row.at);
+    held.process = row.whom === "worker" ? held.worker : Number(statusOf(held.thread)?.Tgid);
     return held;
   } catch (error) {
     held[Symbol.dispose]();
@@ -177,10 +202,13 @@ function check(struck: Struck, ran: Ran) {
   return record;
 }
 
-/** Whether a SIGSTOP has done its work; also if there is nobody left to stop. */
-function hasStopped(pid: number): boolean {
-  const state = statusOf(pid)?.State ?? "X";
-  return /^[ZX]/.test(state) || (/^[tT]/.test(state) && !isPending(pid, constants.signals.SIGSTOP));
+/** Lets a process go on where a SIGSTOP has done its work. */
+function wake(pid: number, isSecond: boolean): void {
+  const isStopped = /^[tT]/.test(statusOf(pid)?.State ?? "");
+  if (!isStopped || (!isSecond && isPending(pid, constants.signals.SIGSTOP))) return;
+  try {
+    process.kill(pid, "SIGCONT");
+  } catch {} // gone meanwhile
 }
 
 function isPending(pid: number, signal: number): boolean {

@@ -48,7 +48,9 @@ pub fn onStop(tracer: *Tracer, thread: *Thread) Error!void {
         .seccomp => try onSeccomp(tracer, thread, &info),
         .entry => try onEntry(tracer, thread, &info),
         .exit => try onExit(tracer, thread, info.of.exit.result),
-        else => {},
+        // It stood at a call when we were told of it. Now it is gone, and the thread that has its number since an exec stands at that: not to
+        // be let go before that is reported. Since Linux 5.13 the kernel itself answers so.
+        else => return error.TraceeGone,
     }
 }
 

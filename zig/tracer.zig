@@ -89,6 +89,10 @@ pub const tick_ms = 50;
 const killing_max_ns = 2 * std.time.ns_per_s;
 /// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
 const delay_tick_ms = 1;
+/// wait4 reports the youngest first. Where several stop faster than we come round, the others would never have their turn: after so many
+/// stops all that there are are taken at once, at most so many.
+const unfair_max = 16;
+const events_max = 1024;
 /// While a turn waits: a helper says when it is done, but a signal before wait4 is soon forgotten.
 const turn_tick_ms = 1;
 const delay_max_ns = 5 * std.time.ns_per_s;
@@ -242,6 +246,7 @@ pub const Tracer = struct {
     // The loop
 
     fn loop(tracer: *Tracer) void {
+        var unfair: u32 = 0;
         while (true) {
             tracer.attend() catch |e| {
                 tracer.onFailure(e);
@@ -257,6 +262,32 @@ pub const Tracer = struct {
                 },
             };
             const event = waited orelse continue;
+            unfair += 1;
+            if (unfair < unfair_max) {
+                tracer.dispatch(event.pid, event.status) catch |e| tracer.onFailure(e);
+            } else {
+                unfair = 0;
+                tracer.dispatchAll(event);
+            }
+        }
+    }
+
+    /// Everybody who stands still now gets his turn: first one that has been waited for already.
+    fn dispatchAll(tracer: *Tracer, first: sys.Waited) void {
+        var events: [events_max]sys.Waited = undefined;
+        events[0] = first;
+        var count: usize = 1;
+        while (count < events.len) : (count += 1) {
+            const next = (sys.wait(-1, linux.W.NOHANG | sys.wait_all) catch break) orelse break;
+            // Whoever is heard of twice was killed where he stood, or his number is that of a thread which has executed a program:
+            // what was heard first is out of date, and must not let the other one go.
+            for (events[0..count]) |*earlier| if (earlier.pid == next.pid) {
+                earlier.pid = 0;
+            };
+            events[count] = next;
+        }
+        for (events[0..count]) |event| {
+            if (event.pid == 0) continue;
             tracer.dispatch(event.pid, event.status) catch |e| tracer.onFailure(e);
         }
     }

@@ -11,7 +11,7 @@ const linux = t.linux;
 var self_path: [:0]const u8 = undefined;
 var environment: [*:null]const ?[*:0]const u8 = undefined;
 
-const What = enum { open, write, fork, vfork, thread, exec, @"thread-exec", signal, stop, filter, watched };
+const What = enum { open, write, fork, vfork, thread, exec, @"thread-exec", @"exec-below", signal, stop, filter, watched };
 
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
@@ -25,6 +25,8 @@ pub fn main(init: std.process.Init.Minimal) void {
     const worker = t.fork();
     if (worker == 0) {
         if (what == .filter) installFilter();
+        var executor: t.Thread = .{};
+        if (what == .@"exec-below") executor.start(executeLater, 0);
         var line: t.Line = .{};
         line.begin("answer").text("what", "worker").number("value", t.pid()).end();
         var byte: [1]u8 = undefined;
@@ -79,6 +81,10 @@ fn do(what: What) void {
             executor.start(execute, 0);
             while (true) t.sleepMs(10_000);
         },
+        .@"exec-below" => { // its thread executes a program while the leader is about to open a file
+            @atomicStore(u32, &begun, 1, .release);
+            while (true) _ = t.call(.openat, .{ t.at_cwd, "opened", t.O.rdonly, 0 });
+        },
         .signal => {
             const handled = [4]u64{ @intFromPtr(&onSignal), 0x4000000, @intFromPtr(&restore), 0 };
             _ = t.must(.rt_sigaction, .{ 10, &handled, null, 8 });
@@ -91,6 +97,13 @@ fn do(what: What) void {
 
 fn nothing(_: usize) callconv(.c) u8 {
     return 0;
+}
+
+var begun: u32 = 0;
+
+fn executeLater(_: usize) callconv(.c) u8 {
+    while (@atomicLoad(u32, &begun, .acquire) == 0) std.atomic.spinLoopHint();
+    return execute(0);
 }
 
 var asleep: u32 = 0;
