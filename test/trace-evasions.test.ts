@@ -52,6 +52,23 @@ for (const user of users) {
       });
     }
 
+    test("the tracer's memory by a symbolic link, while another thread waits for it", async () => {
+      using scratch = new Scratch(user);
+      const ran = await run(scratch, [tracee("attack", scratch), "threaded"], { trace: true });
+      expect(ran.stderr).not.toContain("tracee:");
+      expect(unseen(recordOf(ran), parseLines(ran.stdout))).toEqual([]);
+      // Refused before the call, by us or by the kernel: nobody has had it.
+      expect(gaps(recordOf(ran))).toEqual(isRoot && user === "self" ? ["attack-refused"] : []);
+    });
+
+    test("by a symbolic link that leads there only now and then", async () => {
+      using scratch = new Scratch(user);
+      const ran = await run(scratch, [tracee("attack", scratch), "flipped"], { trace: true });
+      expect(ran.stderr).not.toContain("tracee:");
+      const used = parseLines(ran.stdout).some(line => line.see === "answer" && line.what === "used" && line.value > 0);
+      if (used) expect(gaps(recordOf(ran))).toContain("own-file-opened");
+    });
+
     // A session of their own: without the guard the tests would be in that group too.
     for (const mode of user === "nobody" ? ["zero", "group", "pidfd", "everybody"] : ["zero", "group", "pidfd"]) {
       for (const signal of [9, 27]) {

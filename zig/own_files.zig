@@ -186,7 +186,9 @@ pub fn isAimedAt(tracer: *Tracer, thread: *Thread, path: []const u8, flags: u64)
     }
     const row = &syscalls.rows[thread.call.row];
     const place = calls.placeOf(tracer, thread, opens.directoryOf(row));
-    if (tracer.mounted and leadsToUs(tracer, thread, place, path, "", opens.isForWriting(flags))) return true;
+    // Where another thread could use the file until it is taken back, that must not be left to the time after the call.
+    const is_shared = tracer.shares_places or tracer.tracees.processOf(thread).threads > 1;
+    if ((tracer.mounted or is_shared) and leadsToUs(tracer, thread, place, path, "", opens.isForWriting(flags))) return true;
     return goesThroughUs(tracer, thread, place, path);
 }
 

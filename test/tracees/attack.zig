@@ -5,9 +5,10 @@ const lineage = @import("lib/lineage.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-pub fn main() void {
+pub fn main(init: std.process.Init.Minimal) void {
     const tracer = lineage.tracer();
     if (tracer == 0) return; // nobody to attack
+    if (t.Arguments.of(init).at(1)) |mode| return threaded(tracer, std.mem.eql(u8, mode, "flipped"));
     const front_end = lineage.frontEnd();
     // Signals come last: if one gets through there is nobody left to see it.
     for ([_]i32{ tracer, front_end }) |victim| {
@@ -49,6 +50,52 @@ fn links(victim: i32) void {
         tryOpen("symbolic link", victim, "link");
         say("symbolic link, to write", victim, t.call(.openat, .{ t.at_cwd, "link", t.O.rdwr, 0 }));
     }
+}
+
+/// The same with a second thread, which uses what it can get. `flipped`: the link leads to us only now and then.
+fn threaded(victim: i32, flipped: bool) void {
+    var path: [64]u8 = undefined;
+    t.makeFile("harmless", "nothing\n");
+    _ = t.must(.symlink, .{ t.format(&path, "/proc/{d}/mem", .{victim}).ptr, "link" });
+    _ = t.must(.symlink, .{ "harmless", "other" });
+    var user: t.Thread = .{};
+    user.start(use, 0);
+    var flipper: t.Thread = .{};
+    if (flipped) flipper.start(exchange, 0);
+    var opened: isize = 0;
+    const start = t.must(.openat, .{ t.at_cwd, "harmless", t.O.rdonly, 0 });
+    t.close(start);
+    lowest = start;
+    for (0..if (flipped) 600 else 5) |_| {
+        const result = t.call(.openat, .{ t.at_cwd, "link", t.O.rdonly, 0 });
+        if (result < 0) continue;
+        opened += 1;
+        t.close(@intCast(result));
+    }
+    @atomicStore(u32, &over, 1, .release);
+    user.join();
+    if (flipped) flipper.join() else say("symbolic link, a second thread", victim, if (opened > 0) 0 else -1);
+    var line: t.Line = .{};
+    line.begin("answer").text("what", "used").number("value", used).end();
+}
+
+var over: u32 = 0;
+var used: u32 = 0;
+var lowest: usize = 3;
+
+/// Memory begins where nothing is: what can be read there is a file, not ours.
+fn use(_: usize) callconv(.c) u8 {
+    var byte: [1]u8 = undefined;
+    while (@atomicLoad(u32, &over, .acquire) == 0) {
+        if (t.call(.pread64, .{ lowest, &byte, 1, 0 }) == -@as(isize, @backingInt(t.linux.E.IO))) used += 1;
+    }
+    return 0;
+}
+
+fn exchange(_: usize) callconv(.c) u8 {
+    const rename_exchange = 2;
+    while (@atomicLoad(u32, &over, .acquire) == 0) _ = t.call(.renameat2, .{ t.at_cwd, "link", t.at_cwd, "other", rename_exchange });
+    return 0;
 }
 
 fn memory(victim: i32) void {
