@@ -104,6 +104,21 @@ for (const user of users) {
       expect(gaps(record)).toEqual([]);
     });
 
+    // The one who writes goes on as soon as the reader has ended, or has opened (`read`): its write(2) is not stopped for a digest.
+    test("a log that is read while its writer waits has the content of each open", async () => {
+      using scratch = new Scratch(user);
+      const script = "exec 5>log; for i in 1 2 3 4 5 6 7 8; do echo $i >&5; cat log; echo >&5; read line <log; done";
+      const { record } = await traced(scratch, ["/bin/sh", "-c", script]);
+      const path = join(scratch.work, "log");
+      const readers = record.processes.filter(entry => entry.comm === "cat");
+      const contents = [1, 2, 3, 4, 5, 6, 7, 8].map(last => `${Array.from({ length: last }, (_, i) => i + 1).join("\n\n")}\n`);
+      expect(readers.map(entry => entry.openedfiles[path]?.sha256)).toEqual(contents.map(content => sha256(content)));
+      const shell = record.processes.find(entry => entry.comm === "sh");
+      const own = [shell?.openedfiles[path]?.sha256, ...(shell?.fileVersions[path] ?? []).map(version => version.sha256)];
+      expect(own).toEqual(expect.arrayContaining(contents.map(content => sha256(`${content}\n`))));
+      expect(gaps(record)).toEqual([]);
+    });
+
     test("products are what is left, materials what was read", async () => {
       using scratch = new Scratch(user);
       writeFileSync(join(scratch.work, "before"), "material\n");

@@ -41,6 +41,8 @@ pub const Held = struct {
     may_stand: bool = false,
     /// Of a reader's: somebody has it open for writing at this moment.
     has_writers: bool = false,
+    /// That is certain, or one is known to be alive: it may write at any moment. Not of what a server has.
+    may_change: bool = false,
 };
 
 /// A tracee's descriptor in our table. `close` before the tracee goes on.
@@ -288,15 +290,17 @@ pub const Descriptors = struct {
         if (descriptors.foreign_seen) @atomicStore(u32, &descriptors.session.control.foreign_handed, 1, .release); // pairs with lib.zig's load
         const writer = if (options.for_writing) options.process else 0;
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
-        return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers };
+        const may_change = judgement.has_writers and !file_systems.isServed(file.file_system) and
+            (judgement.is_certain or descriptors.hasLivingWriter(file, 0));
+        return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers, .may_change = may_change };
     }
 
-    const no_reader: known_content.Known.Judgement = .{ .may_stand = false, .has_writers = false };
+    const no_reader: known_content.Known.Judgement = .{ .may_stand = false, .has_writers = false, .is_certain = true };
 
     fn judge(descriptors: *Descriptors, descriptor: i32, file: *const abi.FileIdentity) known_content.Known.Judgement {
         const judgement = descriptors.known.judge(.{ .file = file, .descriptor = descriptor, .now_ns = @intCast(sys.clockNs(.REALTIME)) });
         if (judgement.has_writers or !descriptors.isMapped(descriptor, file)) return judgement;
-        return .{ .may_stand = false, .has_writers = true };
+        return .{ .may_stand = false, .has_writers = true, .is_certain = true };
     }
 
     /// Who can write to the file of a descriptor of ours, which can only read.
@@ -373,7 +377,7 @@ pub const Descriptors = struct {
         return null;
     }
 
-    /// Whether a living process, not `process`, has opened the file for writing: the front end waits for its end.
+    /// Whether a living process, not `process` (0: any), has opened the file for writing: the front end waits for its end.
     pub fn hasLivingWriter(descriptors: *Descriptors, file: *const abi.FileIdentity, process: u32) bool {
         for (descriptors.read_by_front[0..descriptors.read_end]) |read| {
             if (read.inode == file.inode and read.device == file.device and read.writer != 0 and read.writer != process) return true;

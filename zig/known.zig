@@ -89,6 +89,8 @@ pub const Known = struct {
         may_stand: bool,
         /// Somebody has the file open or mapped for writing, as far as can be known: what is read now need not be what the opener finds.
         has_writers: bool,
+        /// The kernel has said so.
+        is_certain: bool,
     };
 
     /// Of a descriptor that goes to the front end. To be asked before it goes, since the front end closes it.
@@ -96,13 +98,18 @@ pub const Known = struct {
         const entry = known.lookup(over.file.device, over.file.inode);
         const suspect = if (entry) |e| e.state == .written else known.writers_forgotten;
         // A server is not asked: it may be one of our stopped tracees.
-        const has_writers = switch (if (file_systems.isServed(over.file.file_system)) Writers.unknown else writersOf(over.descriptor)) {
+        const writers = if (file_systems.isServed(over.file.file_system)) Writers.unknown else writersOf(over.descriptor);
+        const has_writers = switch (writers) {
             .nobody => false,
             .somebody => true,
             .unknown => suspect,
         };
         const is_settled = over.file.ctime_ns <= over.now_ns - settled_ns;
-        return .{ .may_stand = is_settled and !has_writers and !known.hasForeignContent(over.file), .has_writers = has_writers };
+        return .{
+            .may_stand = is_settled and !has_writers and !known.hasForeignContent(over.file),
+            .has_writers = has_writers,
+            .is_certain = writers != .unknown,
+        };
     }
 
     /// Content that can change while the kernel knows of no writer: a server changes it, or somebody who has the file of a
@@ -250,8 +257,8 @@ test "what may stand for later opens" {
     const over: Known.HandOver = .{ .file = &file, .descriptor = reader, .now_ns = later };
 
     // It depends on whether a writer is left, be it only a mapping, and not on whether we have seen it come.
-    const with_writer: Known.Judgement = .{ .may_stand = false, .has_writers = true };
-    const without: Known.Judgement = .{ .may_stand = true, .has_writers = false };
+    const with_writer: Known.Judgement = .{ .may_stand = false, .has_writers = true, .is_certain = true };
+    const without: Known.Judgement = .{ .may_stand = true, .has_writers = false, .is_certain = true };
     try testing.expectEqual(with_writer, known.judge(over));
     known.written(file.device, file.inode);
     try testing.expectEqual(with_writer, known.judge(over));
@@ -274,9 +281,10 @@ test "what may stand for later opens" {
     // Where the kernel does not say, what was seen does: a descriptor by O_PATH has no leases.
     const silent: i32 = @intCast(try sys.check(linux.openat(linux.AT.FDCWD, path, .{ .PATH = true, .CLOEXEC = true }, 0)));
     defer sys.close(silent);
-    try testing.expectEqual(with_writer, known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }));
+    const perhaps: Known.Judgement = .{ .may_stand = false, .has_writers = true, .is_certain = false };
+    try testing.expectEqual(perhaps, known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }));
     known.remember(&file, 2);
-    try testing.expectEqual(without, known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }));
+    try testing.expect(known.judge(.{ .file = &file, .descriptor = silent, .now_ns = later }).may_stand);
     known.remember(&file, 3);
     try testing.expectEqual(@as(?u64, 3), known.find(&file));
 }

@@ -82,6 +82,8 @@ pub fn beforeWriting(tracer: *Tracer, thread: *Thread, target: Target) sys.Error
     waitForReading(tracer, thread, &file);
 }
 
+/// Also of a reader, after its open, while somebody has the file open for writing: we see no write(2), and the usual writer is one who
+/// waits for the reader's end before it goes on (a shell whose log a command looks through).
 fn waitForReading(tracer: *Tracer, thread: *Thread, file: *const abi.FileIdentity) void {
     if (!tracer.descriptors.isBeingRead(file.device, file.inode)) return;
     tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = sys.nowNs() });
@@ -194,7 +196,11 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     if (leavesTraces(call)) tracer.writes.opened(&tracer.records, fixed.file.device, fixed.file.inode);
     const sequence = record(tracer, thread, &fixed, link.path, argument, flags);
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
+    if (held.may_change and fixed.file.size <= held_up_max) waitForReading(tracer, thread, &fixed.file);
 }
+
+/// Digesting that much takes about as long as reading it.
+const held_up_max = 64 << 20;
 
 /// truncate(2), which has succeeded: recorded as an open for writing too, so that whoever cuts a file by its name leaves what is in it
 /// like other writers.

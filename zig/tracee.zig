@@ -32,7 +32,7 @@ pub const Thread = struct {
     every_call: bool = false,
     /// We have stopped it, so that from now on it stops at every call; see `ptrace.continueInterrupted`.
     interrupted: bool = false,
-    /// Not resumed yet: it wants to write to a file whose content the front end is still reading.
+    /// Not resumed yet: it wants to write to a file whose content the front end is still reading, or has opened one that others write.
     delayed: ?Delay = null,
     /// Its stop is not handled to the end yet: see turns.zig.
     turn: Turn = .none,

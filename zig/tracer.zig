@@ -87,7 +87,7 @@ fn onTick(_: linux.SIG) callconv(.c) void {
 pub const tick_ms = 50;
 /// After that it is our children who are killed, not those we know of.
 const killing_max_ns = 2 * std.time.ns_per_s;
-/// How often the front end is looked at while a writer waits for it, and how long a writer waits at most.
+/// How often the front end is looked at while a process waits for it, and how long one waits at most.
 const delay_tick_ms = 1;
 /// wait4 reports the youngest first. Where several stop faster than we come round, the others would never have their turn: after so many
 /// stops all that there are are taken at once, at most so many.
@@ -456,7 +456,7 @@ pub const Tracer = struct {
         if (tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) tracer.keepTicking(tick_ms) else ptrace.stopTicks();
     }
 
-    /// Writers whose file the front end has read by now.
+    /// Those whose file the front end has read by now.
     fn resumeDelayed(tracer: *Tracer, now: u64) void {
         for (tracer.tracees.all()) |*thread| {
             const delay = thread.delayed orelse continue;

@@ -329,7 +329,8 @@ export class Contents {
     const { generation } = inode;
     const reader: Reader = { content, process: record.process, path, shares: inode.mappers?.has(record.process) === true };
     const expected = { size: file.size, mtimeNs: file.mtimeNs };
-    this.digester.digest({ descriptor: held, expected }, { bytes: Number(file.size), remote }, result => {
+    const urgent = record.header?.hasWriters === true;
+    this.digester.digest({ descriptor: held, expected }, { bytes: Number(file.size), remote, urgent }, result => {
       this.closeDescriptor(held);
       // Its mtime may have been set back by the one who wrote: then only ctime tells. A rename or chmod moves ctime too,
       // so it counts only where this build has opened the file for writing or set its times meanwhile.

@@ -69,8 +69,8 @@ export class Digester {
     this.#remoteLimitMs = options.remoteLimitMs ?? 10_000;
   }
 
-  /** `done` is called exactly once, later, on this thread. */
-  digest(order: Order, file: { bytes: number; remote: boolean }, done: Done): void {
+  /** `done` is called exactly once, later, on this thread. `urgent`: a process of the build waits for it; before others. */
+  digest(order: Order, file: { bytes: number; remote: boolean; urgent?: boolean }, done: Done): void {
     this.#outstanding++;
     if (this.#failure !== undefined) {
       queueMicrotask(() => this.#settle(done, { id: 0, kind: "unreadable", code: "EIO" }));
@@ -82,7 +82,8 @@ export class Digester {
       this.#sendRemote();
       return;
     }
-    this.#queue.push(job);
+    if (file.urgent) this.#queue.splice(this.#head, 0, job);
+    else this.#queue.push(job);
     this.#queuedBytes += job.bytes;
     if (this.#scheduled) return;
     // All that one drain of the ring brings goes into batches together.
