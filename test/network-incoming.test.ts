@@ -3,14 +3,19 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { z } from "zod";
-import { isRoot, type Ran, recordOf, run, Scratch, users } from "./harness.ts";
+import { isRoot, type Ran, recordOf, run, Scratch, tracee, users } from "./harness.ts";
 import { Outsiders, python } from "./outsiders.ts";
 
 const limitMs = 60_000;
 const outsiders = new Outsiders();
 afterEach(() => outsiders.end());
 
-const endpoint = z.looseObject({ direction: z.string(), address: z.string(), port: z.int().optional(), count: z.int() });
+const endpoint = z.looseObject({
+  direction: z.string(),
+  address: z.string().optional(),
+  port: z.int().optional(),
+  count: z.int(),
+});
 const peer = z.looseObject({ processid: z.int().optional(), programdigest: z.looseObject({ sha256: z.string() }).optional() });
 const connection = z.looseObject({ syscall: z.string(), peer: peer.optional() });
 const network = z.looseObject({ connections: z.array(connection).default([]) });
@@ -64,6 +69,21 @@ for name,_,_,address,_,leave in ${JSON.stringify(ways)}:
 sys.stdin.read()
 `;
 
+const many = `
+import os,socket,threading
+s=socket.create_server(("127.0.0.1",0),backlog=400); place=s.getsockname()
+def call():
+  for _ in range(10): c=socket.socket(); c.connect(place); c.close()
+def many():
+  t=[threading.Thread(target=call) for _ in range(4)]; [x.start() for x in t]; [x.join() for x in t]
+children=[]
+for _ in range(3):
+  pid=os.fork()
+  if pid==0: many(); os._exit(0)
+  children.append(pid)
+for _ in range(120): s.accept()[0].close()
+for pid in children: os.waitpid(pid,0)`;
+
 for (const user of users) {
   describe.skipIf(!python)(`as ${user}: a client at a port of the build`, () => {
     test(
@@ -114,21 +134,7 @@ for (const user of users) {
       "many at once, from the build, by threads and processes that close at once: none is a gap",
       async () => {
         using scratch = new Scratch(user);
-        const program = `
-import os,socket,threading
-s=socket.create_server(("127.0.0.1",0),backlog=400); place=s.getsockname()
-def call():
-  for _ in range(10): c=socket.socket(); c.connect(place); c.close()
-def many():
-  t=[threading.Thread(target=call) for _ in range(4)]; [x.start() for x in t]; [x.join() for x in t]
-children=[]
-for _ in range(3):
-  pid=os.fork()
-  if pid==0: many(); os._exit(0)
-  children.append(pid)
-for _ in range(120): s.accept()[0].close()
-for pid in children: os.waitpid(pid,0)`;
-        const ran = await run(scratch, [python ?? "", "-c", program], { trace: true });
+        const ran = await run(scratch, [python ?? "", "-c", many], { trace: true });
         expect(ran.status).toBe(0);
         expect([gapsOf(ran), summaryOf(ran).hermetic]).toEqual([[], true]);
         expect(summaryOf(ran).network.find(({ direction }) => direction === "in")).toMatchObject({ count: 120 });
@@ -137,6 +143,50 @@ for pid in children: os.waitpid(pid,0)`;
     );
   });
 }
+
+describe.skipIf(!python)("where sockets cannot be asked, as in Docker by default", () => {
+  const before = (scratch: Scratch) => [tracee("deny", scratch), "PERM", "pidfd_getfd", "--"];
+
+  test(
+    "many clients from the build: none is a gap",
+    async () => {
+      using scratch = new Scratch();
+      const ran = await run(scratch, [python ?? "", "-c", many], { trace: true, before: before(scratch) });
+      expect(ran.status).toBe(0);
+      expect([gapsOf(ran), summaryOf(ran).hermetic]).toEqual([[], true]);
+    },
+    limitMs,
+  );
+
+  test(
+    "a client from outside",
+    async () => {
+      using scratch = new Scratch();
+      const other = outsiders.start(scratch, client.replace(JSON.stringify(ways), JSON.stringify(ways.slice(0, 3))));
+      const words = [python ?? "", "-c", server.replace(JSON.stringify(ways), JSON.stringify(ways.slice(0, 3)))];
+      const ran = await run(scratch, words, { trace: true, before: before(scratch) });
+      other.stdin.end();
+      expect(ran.status).toBe(0);
+      const gap = gapsOf(ran).find(({ kind }) => kind === "delegated");
+      expect(gap?.count).toBe(3);
+      expect(gap?.detail).toContain(`process ${other.pid})`);
+      expect(summaryOf(ran).hermetic).toBe(false);
+    },
+    limitMs,
+  );
+
+  test(
+    "a client at a unix socket is not known, and the run not hermetic",
+    async () => {
+      using scratch = new Scratch();
+      const program = `import os,socket
+s=socket.socket(socket.AF_UNIX); s.bind("own"); s.listen(); c=socket.socket(socket.AF_UNIX); c.connect("own"); s.accept()`;
+      const ran = await run(scratch, [python ?? "", "-c", program], { trace: true, before: before(scratch) });
+      expect([gapsOf(ran), summaryOf(ran).hermetic]).toEqual([[], false]);
+    },
+    limitMs,
+  );
+});
 
 /** As root, in a network of its own with one more address of this machine: not loopback, and not elsewhere either. */
 const own = ["unshare", "-n", "sh", "-c", 'ip link set lo up && ip addr add 10.77.9.9/32 dev lo && exec "$@"', "own"];

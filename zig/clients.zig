@@ -13,28 +13,39 @@ const assert = std.debug.assert;
 pub const Ends = struct {
     own_bytes: [address_max]u8 = undefined,
     peer_bytes: [address_max]u8 = undefined,
-    length: usize,
+    own_length: usize,
+    peer_length: usize,
 
     const address_max = 28; // struct sockaddr_in6
 
     /// Null: not connected, or by something else than IP.
     pub fn of(descriptor: i32, domain: u32) ?Ends {
-        var ends: Ends = .{ .length = switch (domain) {
+        const length: usize = switch (domain) {
             linux.AF.INET => 16,
             linux.AF.INET6 => 28,
             else => return null,
-        } };
-        sys.socketPeerName(descriptor, ends.peer_bytes[0..ends.length]) catch return null;
-        const length = sys.ownAddressOf(descriptor, ends.own_bytes[0..ends.length]) catch return null;
-        return if (length == ends.length) ends else null;
+        };
+        var ends: Ends = .{ .own_length = length, .peer_length = length };
+        sys.socketPeerName(descriptor, ends.peer_bytes[0..length]) catch return null;
+        const own_length = sys.ownAddressOf(descriptor, ends.own_bytes[0..length]) catch return null;
+        return if (own_length == length) ends else null;
+    }
+
+    /// Of a socket that cannot be asked. Null: it is none of TCP, or its other side is gone.
+    pub fn ofInode(tid: i32, inode: u64) ?Ends {
+        const found = holders.endsOf(tid, inode) orelse return null;
+        var ends: Ends = .{ .own_length = 0, .peer_length = 0 };
+        ends.own_length = found.own.write(&ends.own_bytes);
+        ends.peer_length = found.peer.write(&ends.peer_bytes);
+        return ends;
     }
 
     pub fn own(ends: *const Ends) []const u8 {
-        return ends.own_bytes[0..ends.length];
+        return ends.own_bytes[0..ends.own_length];
     }
 
     pub fn peer(ends: *const Ends) []const u8 {
-        return ends.peer_bytes[0..ends.length];
+        return ends.peer_bytes[0..ends.peer_length];
     }
 
     /// Both on this machine: loopback, or any other address of its own.
@@ -176,6 +187,12 @@ test "the client of a real connection, by both ways, and nobody when it is close
     defer sys.close(accepted);
 
     const ends = Ends.of(accepted, linux.AF.INET).?;
+    var other: linux.Statx = undefined;
+    try testing.expectEqual(linux.E.SUCCESS, sys.statx(accepted, "", linux.AT.EMPTY_PATH, &other));
+    const again = Ends.ofInode(sys.ownPid(), other.ino).?;
+    try testing.expectEqualSlices(u8, ends.own(), again.own());
+    try testing.expectEqualSlices(u8, ends.peer(), again.peer());
+    try testing.expectEqual(null, Ends.ofInode(sys.ownPid(), other.ino + 1 << 40));
     try testing.expect(ends.areLocal());
     const client = Place.of(ends.peer(), true).?;
     const server = Place.of(ends.own(), true).?;

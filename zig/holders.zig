@@ -3,9 +3,11 @@
 const std = @import("std");
 const sys = @import("sys.zig");
 
+pub const Protocol = enum { tcp, udp };
+
 /// An address and port of this machine, as they are in memory. IPv4 counts as IPv6 too: a socket for all addresses has both.
 pub const Place = struct {
-    protocol: enum { tcp, udp },
+    protocol: Protocol,
     /// Null: an IPv6 address.
     v4: ?u32,
     v6: [4]u32 = @splat(0),
@@ -15,7 +17,7 @@ pub const Place = struct {
     pub fn of(address: []const u8, is_stream: bool) ?Place {
         if (address.len < 8) return null;
         const port = std.mem.readInt(u16, address[2..4], .big);
-        const protocol: @FieldType(Place, "protocol") = if (is_stream) .tcp else .udp;
+        const protocol: Protocol = if (is_stream) .tcp else .udp;
         switch (std.mem.readInt(u16, address[0..2], .little)) {
             2 => return .{ .protocol = protocol, .v4 = std.mem.readInt(u32, address[4..8], .little), .port = port },
             10 => {
@@ -33,6 +35,25 @@ pub const Place = struct {
         if (place.v4) |word| return word & 0xff == 127 or word == 0;
         const words = place.v6;
         return words[0] == 0 and words[1] == 0 and words[2] == 0 and (words[3] == 0 or words[3] == 0x0100_0000);
+    }
+
+    fn at(words: [4]u32, port: u16) Place {
+        const is_mapped = words[0] == 0 and words[1] == 0 and words[2] == 0xffff_0000;
+        return .{ .protocol = .tcp, .v4 = if (is_mapped) words[3] else null, .v6 = words, .port = port };
+    }
+
+    /// struct sockaddr_in, or struct sockaddr_in6.
+    pub fn write(place: Place, into: *[28]u8) usize {
+        @memset(into, 0);
+        std.mem.writeInt(u16, into[2..4], place.port, .big);
+        if (place.v4) |word| {
+            into[0] = 2;
+            @memcpy(into[4..8], std.mem.asBytes(&word));
+            return 16;
+        }
+        into[0] = 10;
+        @memcpy(into[8..24], std.mem.asBytes(&place.v6));
+        return 28;
     }
 
     /// The same of both families.
@@ -60,6 +81,36 @@ pub fn clientOf(tid: i32, client: Place, server: Place) u64 {
     if (!pair.is_found) search(tid, "net/tcp6", &pair);
     return pair.inode;
 }
+
+/// Both ends of the connection by TCP that a socket is, where it cannot be asked itself.
+pub fn endsOf(tid: i32, inode: u64) ?struct { own: Place, peer: Place } {
+    var socket: Connected = .{ .inode = inode };
+    search(tid, "net/tcp", &socket);
+    if (socket.line == null) search(tid, "net/tcp6", &socket);
+    const line = socket.line orelse return null;
+    if (line.state == listening) return null;
+    return .{ .own = .at(line.asV6(line.words), line.port), .peer = .at(line.asV6(line.peer), line.peer_port) };
+}
+
+/// Whether a socket is one of these, and is bound or connected.
+pub fn isListed(tid: i32, protocol: Protocol, inode: u64) bool {
+    var socket: Connected = .{ .inode = inode };
+    search(tid, if (protocol == .tcp) "net/tcp" else "net/udp", &socket);
+    if (socket.line == null) search(tid, if (protocol == .tcp) "net/tcp6" else "net/udp6", &socket);
+    return socket.line != null;
+}
+
+const Connected = struct {
+    inode: u64,
+    line: ?Line = null,
+
+    /// Whether more lines are of interest.
+    fn consider(socket: *Connected, line: Line) bool {
+        if (line.inode != socket.inode or line.inode == 0) return true;
+        socket.line = line;
+        return false;
+    }
+};
 
 const Pair = struct {
     client: [4]u32,
@@ -231,6 +282,16 @@ test "the exact address wins over all addresses, and the asker is nobody" {
     other.port = 81;
     for ([_]Line{ other, any, exact, any, own }) |line| try testing.expect(best.consider(line));
     try testing.expectEqual(@as(u64, 2), best.inode);
+}
+
+test "places as struct sockaddr" {
+    var bytes: [28]u8 = undefined;
+    const v4 = [_]u8{ 2, 0, 0, 80, 127, 0, 0, 1 };
+    try testing.expectEqual(@as(usize, 16), Place.at(Place.of(&v4, true).?.v6Words(), 80).write(&bytes));
+    try testing.expectEqualSlices(u8, &v4, bytes[0..8]);
+    const v6 = [_]u8{ 10, 0, 0, 80, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 };
+    try testing.expectEqual(@as(usize, 28), Place.of(&v6, true).?.write(&bytes));
+    try testing.expectEqualSlices(u8, &v6, bytes[0..24]);
 }
 
 test "a client is known by both ends, whichever family either has" {

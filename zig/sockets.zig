@@ -53,12 +53,12 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     const file = tracer.descriptors.identify(socket.descriptor) catch return;
     var facts = factsOf(thread, socket.descriptor, address, file.inode);
     if (is_connect) if (facts) |*known| expectEnd(tracer, thread, socket.descriptor, known);
-    if (facts) |known| {
-        items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
-        // Whoever accepts it will see these.
-        if (known.type == sock_stream) if (clients.Ends.of(socket.descriptor, known.domain)) |ends| if (ends.areLocal()) addEnds(&ends, items);
-    }
+    if (facts) |known| items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
     const is_fast = !is_connect and call.arguments[3] & fast_open != 0;
+    // Whoever accepts it will see these.
+    if (facts) |known| if ((is_connect or is_fast) and known.type == sock_stream) {
+        if (endsOf(thread, socket.descriptor, known, file.inode)) |ends| if (ends.areLocal()) addAddresses(&ends, items);
+    };
     const kind = kindOf(facts, address, is_connect or is_fast) orelse return;
     const what: watch_mod.Watch.What = .{ .descriptor = number, .kind = kind, .device = file.device, .inode = file.inode };
     // A resolver asks again and again, and what is known of the socket is known.
@@ -80,18 +80,26 @@ pub fn onMade(tracer: *Tracer, thread: *const Thread, items: *const decode.Items
 pub fn onAccepted(tracer: *Tracer, thread: *const Thread, number: i32, items: *decode.Items) void {
     const socket = tracer.descriptors.takeSocket(tracer.owner(thread), number) catch return;
     defer socket.close();
-    var facts = descriptors_mod.Socket.factsOf(socket.descriptor) orelse return;
-    const ends = clients.Ends.of(socket.descriptor, facts.domain);
-    if (ends) |*known| if (facts.type == sock_stream and known.areLocal()) {
+    const known = descriptors_mod.Socket.factsOf(socket.descriptor);
+    const file = tracer.descriptors.identify(socket.descriptor) catch return;
+    const ends = endsOf(thread, socket.descriptor, known, file.inode);
+    var facts = known orelse if (ends) |*found| factsWith(found.own()[0], sock_stream) else return;
+    if (ends) |*found| if (facts.type == sock_stream and found.areLocal()) {
         facts.has_holder = 1;
-        facts.holder = tracer.clients.socketOf(thread.tid, known);
+        facts.holder = tracer.clients.socketOf(thread.tid, found);
     };
     items.add(.socket, syscalls.Argument.result, &.{std.mem.asBytes(&facts)}, 0);
-    if (ends) |*known| addEnds(known, items);
+    if (ends) |*found| addAddresses(found, items);
+}
+
+fn endsOf(thread: *const Thread, descriptor: i32, facts: ?abi.SocketFacts, inode: u64) ?clients.Ends {
+    if (facts) |known| if (clients.Ends.of(descriptor, known.domain)) |ends| return ends;
+    // It cannot be asked, or is none.
+    return if (descriptors_mod.Socket.factsOf(descriptor) == null) clients.Ends.ofInode(thread.tid, inode) else null;
 }
 
 /// Of the socket whose facts are the item before.
-fn addEnds(ends: *const clients.Ends, items: *decode.Items) void {
+fn addAddresses(ends: *const clients.Ends, items: *decode.Items) void {
     items.add(.bytes, decode.peer_address, &.{ends.peer()}, 0);
     items.add(.bytes, decode.own_address, &.{ends.own()}, 0);
 }
@@ -106,7 +114,7 @@ fn expectEnd(tracer: *Tracer, thread: *const Thread, descriptor: i32, facts: *ab
 }
 
 fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64) ?abi.SocketFacts {
-    var facts = descriptors_mod.Socket.factsOf(descriptor) orelse return null;
+    var facts = descriptors_mod.Socket.factsOf(descriptor) orelse factsByList(thread, address, own) orelse return null;
     if (holders.Place.of(address, facts.type == sock_stream)) |place| {
         if (place.isLoopback()) {
             facts.has_holder = 1;
@@ -114,6 +122,18 @@ fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64
         }
     }
     return facts;
+}
+
+/// Of a socket of IP that cannot be asked; null: it is in no list.
+fn factsByList(thread: *const Thread, address: []const u8, inode: u64) ?abi.SocketFacts {
+    if (holders.Place.of(address, true) == null) return null;
+    const is_stream = holders.isListed(thread.tid, .tcp, inode);
+    if (!is_stream and !holders.isListed(thread.tid, .udp, inode)) return null;
+    return factsWith(address[0], if (is_stream) sock_stream else sock_dgram);
+}
+
+fn factsWith(domain: u32, socket_type: u32) abi.SocketFacts {
+    return .{ .domain = domain, .type = socket_type, .peer_pid = -1, .has_holder = 0, .holder = 0, .cookie = 0 };
 }
 
 /// Null: its bytes name nobody.
