@@ -21,6 +21,8 @@ const What = enum {
     locks,
     fairness,
     @"exec-below",
+    names,
+    @"too-deep",
 };
 
 pub fn main(init: std.process.Init.Minimal) void {
@@ -42,6 +44,8 @@ pub fn main(init: std.process.Init.Minimal) void {
         .locks => locks(),
         .fairness => fairness(),
         .@"exec-below" => execBelow(),
+        .names => names(),
+        .@"too-deep" => tooDeep(),
     }
     t.exit(0);
 }
@@ -270,6 +274,42 @@ fn fairness() void {
     _ = t.reap(seldom);
     for (eager) |child| _ = t.reap(child);
     answer("looked", @intCast(looked.*));
+}
+
+/// Names that say something else than what they are, or are no text.
+fn names() void {
+    for ([_][:0]const u8{ "there (deleted)", "a\nb", "\xff\xfe", "\x1b[31mred", "back\\slash", " " }) |name| {
+        t.makeFile(name, name);
+        var buffer: [4096]u8 = undefined;
+        var line: t.Line = .{};
+        line.begin("open").number("pid", t.pid()).hex("pathHex", t.absolute(&buffer, name)).text("access", "write").text("how", "an odd name").end();
+    }
+    t.makeFile("gone", "deleted while it is open, and opened again");
+    const first = t.open("gone", O.rdonly, 0);
+    _ = t.must(.unlink, .{"gone"});
+    var path: [64]u8 = undefined;
+    t.close(t.open(t.format(&path, "/proc/self/fd/{d}", .{first}), O.rdonly, 0));
+    t.close(first);
+    t.makeFile("gone", "another file of that name");
+    var buffer: [4096]u8 = undefined;
+    var line: t.Line = .{};
+    line.begin("written").number("pid", t.pid()).text("path", t.absolute(&buffer, "gone")).end();
+}
+
+/// A file whose path is longer than the kernel can say.
+fn tooDeep() void {
+    const part: [200:0]u8 = @splat('d');
+    for (0..30) |_| {
+        _ = t.must(.mkdir, .{ &part, 0o755 });
+        _ = t.must(.chdir, .{&part});
+    }
+    t.makeFile("bottom", "30 times 200 bytes below");
+    t.readFile("bottom");
+    _ = t.must(.unlink, .{"bottom"});
+    for (0..30) |_| {
+        _ = t.must(.chdir, .{".."});
+        _ = t.must(.rmdir, .{&part});
+    }
 }
 
 /// A thread executes a program while the leader, whose number it takes over, stops all the time.
