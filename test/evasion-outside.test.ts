@@ -9,9 +9,10 @@ import { inconsistencies, parseLines, unseen } from "./seen.ts";
 for (const user of users) {
   describe(`as ${user}`, () => {
     /** Whoever runs outside is the same user, as an attacker would be. */
-    const outside = (scratch: Scratch, ...words: string[]) => {
+    const outside = (scratch: Scratch, ...words: string[]) => outsideProgram(scratch, "outsider", ...words);
+    const outsideProgram = (scratch: Scratch, program: string, ...words: string[]) => {
       const as = user === "nobody" ? ["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--"] : [];
-      return Bun.spawn([...as, tracee("outsider", scratch), ...words], { cwd: scratch.work, stdin: "pipe", stdout: "pipe" });
+      return Bun.spawn([...as, tracee(program, scratch), ...words], { cwd: scratch.work, stdin: "pipe", stdout: "pipe" });
     };
 
     const secret = (scratch: Scratch) => {
@@ -61,6 +62,38 @@ for (const user of users) {
       expect(record.commandRun.completeness?.verdict).toBe("incomplete");
       holder.stdin.end();
       expect(await holder.exited).toBe(0);
+    });
+
+    test("queues and shared memory that somebody outside has made are a gap, however they are found", async () => {
+      using scratch = new Scratch(user);
+      const key = `${0x7e58_0000 + (process.pid & 0xffff) * 2 + (user === "self" ? 0 : 1)}`;
+      const name = `queues-of-${key}`;
+      const holder = outsideProgram(scratch, "queues", "hold", key, name);
+      const first = (await holder.stdout.getReader().read()).value ?? new Uint8Array();
+      const [held] = parseLines(Buffer.from(first));
+      const number = held?.see === "answer" ? `${held.value}` : "";
+      const found = recordOf(await start(scratch, [tracee("queues", scratch), "find", key, name], { trace: true }).end());
+      const sent = recordOf(await start(scratch, [tracee("queues", scratch), "send", number], { trace: true }).end());
+      const old = recordOf(await start(scratch, [tracee("queues", scratch), "old", key], { trace: true }).end());
+      holder.stdin.end();
+      expect(await holder.exited).toBe(0);
+      const detailOf = (record: typeof found) =>
+        record.commandRun.completeness?.gaps.map(({ kind, detail }) => `${kind} ${detail}`).join();
+      for (const one of [`System V message queue ${number}`, "System V shared memory ", "POSIX message queue"]) {
+        expect(detailOf(found)).toContain(one);
+      }
+      expect(gaps(found)).toEqual(["delegated"]);
+      expect(gaps(sent)).toEqual(["delegated"]);
+      expect(gaps(old)).toEqual(["delegated"]);
+      for (const one of [sent, old]) expect(detailOf(one)).toContain(`System V message queue ${number}`);
+    });
+
+    test("queues and shared memory of the build's own are none", async () => {
+      using scratch = new Scratch(user);
+      const ran = await start(scratch, [tracee("queues", scratch), "own"], { trace: true }).end();
+      expect(ran.stderr).not.toContain("tracee:");
+      expect(ran.status).toBe(0);
+      expect(gaps(recordOf(ran))).toEqual([]);
     });
   });
 }

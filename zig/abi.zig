@@ -543,6 +543,8 @@ pub const GapKind = enum(u32) {
     kernel_reached = 24,
     /// A call that took a name away was done with another name than the one that was read. value: the call; text: its name
     arguments_changed = 25,
+    /// A queue or memory that somebody outside of the build has made was used. value: its number; text: which
+    outside_met = 26,
 };
 
 pub const Gap = extern struct {

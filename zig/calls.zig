@@ -11,6 +11,7 @@ const abi = @import("abi.zig");
 const decode = @import("decode.zig");
 const families = @import("families.zig");
 const guards = @import("guards.zig");
+const ipc = @import("ipc.zig");
 const kernel_reached = @import("kernel_reached.zig");
 const name_changes = @import("name_changes.zig");
 const name_checks = @import("name_checks.zig");
@@ -159,6 +160,10 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             }
             if (row.special == .truncate) try opens.beforeWriting(tracer, thread, .{ .path = 0, .truncates = true });
             if (row.special == .times) try opens.beforeTimes(tracer, thread, row.arguments[0]);
+            if (row.special == .segment) {
+                _ = try ipc.before(tracer, thread);
+                if (call.arguments[2] & syscalls.shm_exec == 0) return;
+            }
             if (row.stops == .entry_and_exit) {
                 call.at_exit = .record;
             } else {
@@ -168,6 +173,9 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
             }
         },
         .guard => {},
+        .ipc => if (try ipc.before(tracer, thread)) {
+            call.at_exit = .ipc;
+        },
         .write => if (try writes.before(tracer, thread, row)) {
             call.at_exit = .write;
         },
@@ -193,6 +201,11 @@ fn readArguments(tracer: *Tracer, thread: *Thread) (sys.Error || error{NotWatche
     const row = syscalls.rowOf(call.abi, call.number) orelse return;
     switch (row.layout) {
         .registers => return,
+        .ia32_ipc => {
+            call.number = ipc.numberOf(call.arguments[0]) orelse return error.NotWatched;
+            ipc.reorder(&call.arguments);
+            return;
+        },
         .ia32_mmap, .ia32_socketcall => {},
     }
     const address = call.arguments[if (row.layout == .ia32_mmap) 0 else 1];
@@ -300,6 +313,7 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
             if (!interrupted) tracer.tracees.processOf(thread).failed_opens += 1;
         } else try opens.after(tracer, thread, @truncate(result)),
         .record => try finishCall(tracer, thread, result),
+        .ipc => try ipc.after(tracer, thread, result),
         .guard => if (guards.setsOwner(call, &syscalls.rows[call.row]))
             try guards.checkOwner(tracer, thread, result)
         else
@@ -381,7 +395,7 @@ fn finishCall(tracer: *Tracer, thread: *Thread, result: i64) Error!void {
 fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) Error!void {
     const call = &thread.call;
     switch (row.special) {
-        .none, .map, .times, .socket, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit, .perf => {},
+        .none, .map, .times, .socket, .connect, .accept, .send, .receive, .take, .userfaultfd, .fanotify, .ioctl, .fcntl, .io_submit, .perf, .segment => {},
         .truncate => if (result >= 0) opens.afterTruncate(tracer, thread),
         .kernel => kernel_reached.onCall(tracer, thread, row, result),
         .root => if (result >= 0) {
@@ -440,7 +454,7 @@ pub fn onDeath(tracer: *Tracer, thread: *Thread) void {
     const call = &thread.call;
     endNameChange(tracer, thread, .unknown);
     switch (call.at_exit) {
-        .nothing, .guard, .closing => {},
+        .nothing, .guard, .ipc, .closing => {},
         .write => if (call.writes != null) tracer.gap(thread, .tracee_gone, call.number, call.name()),
         // A descriptor for reading that nobody lived to use has told the build nothing.
         .open => if (opens.leavesTraces(call)) tracer.gap(thread, .tracee_gone, call.number, call.name()),

@@ -74,7 +74,7 @@ pub fn guard(tracer: *Tracer, thread: *Thread) Error!void {
         .mounts => if (mayBeServed(tracer, call, row)) {
             tracer.patience.needed = true;
         },
-        .none, .seccomp, .root, .ptrace, .truncate, .map, .times, .socket, .connect, .accept, .send, .receive, .take, .io_submit, .kernel, .perf => {},
+        .none, .seccomp, .root, .ptrace, .truncate, .map, .times, .socket, .connect, .accept, .send, .receive, .take, .io_submit, .kernel, .perf, .segment => {},
     }
 }
 

@@ -70,7 +70,11 @@ fn kindOf(thread: *const Thread, row: *const syscalls.Row) ?Kind {
 
 /// At the stop before a call that the table gives `names`, whose paths have been read.
 pub fn before(tracer: *Tracer, thread: *Thread, row: *const syscalls.Row) void {
-    thread.call.names_before = if (kindOf(thread, row)) |kind| look(tracer, thread, row, kind) else null;
+    thread.call.names_before = null;
+    const kind = kindOf(thread, row) orelse return;
+    // What could not be read is a gap already, and there is nothing to compare.
+    for (row.names) |argument| if (decode.pathOf(tracer.tracees.bufferOf(&thread.call), argument) == null) return;
+    thread.call.names_before = look(tracer, thread, row, kind);
 }
 
 fn look(tracer: *Tracer, thread: *const Thread, row: *const syscalls.Row, kind: Kind) Both {

@@ -93,7 +93,7 @@ const groups = [_]Group{
         .Names = enum {
             munmap, mremap, madvise, process_madvise, process_mrelease, mincore, mlock, mlock2, munlock,
             mlockall, munlockall, mseal, remap_file_pages, map_shadow_stack, pkey_alloc, pkey_free, mbind,
-            set_mempolicy, get_mempolicy, migrate_pages, move_pages, set_mempolicy_home_node, shmget, shmctl,
+            set_mempolicy, get_mempolicy, migrate_pages, move_pages, set_mempolicy_home_node, shmctl,
             shmdt,
         },
         // zig fmt: on
@@ -104,7 +104,7 @@ const groups = [_]Group{
         .Names = enum {
             futex, futex_time64, futex_waitv, futex_wake, futex_wait, futex_requeue, set_robust_list,
             get_robust_list, membarrier, rseq, rseq_slice_yield, semget, semop, semctl, semtimedop,
-            semtimedop_time64, msgget, msgsnd, msgrcv, msgctl, ipc, mq_open, mq_unlink, mq_timedsend,
+            semtimedop_time64, msgctl, mq_unlink, mq_timedsend,
             mq_timedreceive, mq_notify, mq_getsetattr, mq_timedsend_time64, mq_timedreceive_time64, pipe, pipe2,
             eventfd, eventfd2, signalfd, signalfd4, timerfd_create, timerfd_settime, timerfd_gettime,
             timerfd_settime64, timerfd_gettime64,

@@ -41,6 +41,11 @@ pub fn isSamePidNamespace(pid: i32) bool {
     return isSameNamespace(pid, "ns/pid", "/proc/self/ns/pid") orelse true;
 }
 
+/// Whether a thread has the queues and segments of System V and POSIX that we have.
+pub fn isSameIpc(tid: i32) bool {
+    return isSameNamespace(tid, "ns/ipc", "/proc/self/ns/ipc") orelse true;
+}
+
 /// Whether a thread's network is ours.
 pub fn isSameNetwork(tid: i32) bool {
     return isSameNamespace(tid, "ns/net", "/proc/self/ns/net") orelse false;

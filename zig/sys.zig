@@ -521,6 +521,22 @@ pub fn setLimit(resource: linux.rlimit_resource, value: linux.rlimit) Error!void
 // ---------------------------------------------------------------------------------------------
 // Text without an allocator: paths below /proc
 
+/// One that we may not use is there too.
+pub fn isMessageQueue(key: u64) bool {
+    return linux.errno(linux.syscall2(.msgget, key, 0)) != .NOENT;
+}
+
+pub fn isSegment(key: u64) bool {
+    return linux.errno(linux.syscall3(.shmget, key, 0, 0)) != .NOENT;
+}
+
+/// `name`: without its slash, as the kernel has it.
+pub fn isPosixQueue(name: [*:0]const u8) bool {
+    const opened = linux.syscall4(.mq_open, @intFromPtr(name), @as(u32, @bitCast(linux.O{ .CLOEXEC = true })), 0, 0);
+    if (linux.errno(opened) == .SUCCESS) close(@intCast(opened));
+    return linux.errno(opened) != .NOENT;
+}
+
 /// `/proc/PID/` and `rest` in `buffer`, NUL-terminated. 64 bytes are enough for every `rest` we have.
 pub fn procPath(buffer: []u8, process: i32, rest: []const u8) [:0]u8 {
     std.debug.assert(process > 0);

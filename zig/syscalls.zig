@@ -52,6 +52,8 @@ pub const Event = enum {
     guard,
     /// No record of its own: its bytes are counted, see writes.zig.
     write,
+    /// No record of its own: whose the queue or the memory is decides, see ipc.zig.
+    ipc,
 };
 
 pub const Stops = enum {
@@ -194,6 +196,8 @@ pub const Special = enum {
     take,
     /// A list of operations; those that write are counted.
     io_submit,
+    /// Memory that somebody else may have made; recorded only if it is to be executed.
+    segment,
     /// The kernel is given code, or somebody its memory or ports.
     kernel,
     /// What another process does is counted or sampled.
@@ -207,6 +211,8 @@ pub const Layout = enum {
     ia32_mmap,
     /// 32-bit only: a call number of its own, and a pointer to the arguments.
     ia32_socketcall,
+    /// 32-bit only: the same, and the arguments in the other registers.
+    ia32_ipc,
 };
 
 pub const Tables = enum { all, native, ia32 };
@@ -249,7 +255,7 @@ const prot_exec = 4;
 pub const prot_write_exec = 2 | prot_exec;
 pub const map_shared = 1; // also set in MAP_SHARED_VALIDATE
 const map_anonymous = 0x20;
-const shm_exec = 0o100000;
+pub const shm_exec = 0o100000;
 pub const pr = struct {
     pub const set_dumpable = 4;
     pub const set_name = 15;
@@ -425,7 +431,15 @@ pub const rows = [_]Row{
     .{ .name = "mmap", .stops = .entry, .layout = .ia32_mmap, .special = .map, .arguments = &.{arg(4, .descriptor)}, .tables = .ia32 },
     .{ .name = "mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
     .{ .name = "pkey_mprotect", .stops = .entry, .when = executable_memory, .arguments = &.{arg(0, .mapping)} },
-    .{ .name = "shmat", .stops = .entry, .when = &.{&.{.{ .any_bits = .{ .argument = 2, .mask = shm_exec } }}} },
+    .{ .name = "shmat", .stops = .entry, .special = .segment },
+
+    // What needs no descriptor and may be somebody else's. Its numbers may be known without the call that looks them up.
+    .{ .name = "msgget", .event = .ipc },
+    .{ .name = "shmget", .event = .ipc },
+    .{ .name = "mq_open", .event = .ipc },
+    .{ .name = "msgsnd", .event = .ipc, .stops = .entry },
+    .{ .name = "msgrcv", .event = .ipc, .stops = .entry },
+    .{ .name = "ipc", .layout = .ia32_ipc },
 
     // Network
     .{ .name = "socket", .special = .socket, .arguments = &.{made}, .ends_with_caller = true },

@@ -85,6 +85,8 @@ pub const Call = struct {
     file_known: bool = false,
     /// That directory is the working directory.
     from_cwd: bool = false,
+    /// What it looks up was there before.
+    found: bool = false,
     /// Nobody else could change the process's directories and descriptors.
     alone: bool = true,
     /// Of a call that changes names: its number there.
@@ -117,7 +119,7 @@ pub const Call = struct {
     pub const Target = struct { device: u64, inode: u64 };
 
     /// `closing`: the call is our own, see inject.zig; its buffer has the thread's registers.
-    pub const AtExit = enum { nothing, open, record, guard, write, closing };
+    pub const AtExit = enum { nothing, open, record, guard, write, ipc, closing };
     pub const no_row = 0xff;
 
     /// Empty for a call that has no row.

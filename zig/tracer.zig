@@ -21,6 +21,7 @@ const descriptors_mod = @import("descriptors.zig");
 const families = @import("families.zig");
 const images = @import("images.zig");
 const NameChanges = @import("name_changes.zig").NameChanges;
+const ipc_mod = @import("ipc.zig");
 const own_files = @import("own_files.zig");
 const ptrace = @import("ptrace.zig");
 const records_mod = @import("records.zig");
@@ -128,6 +129,7 @@ pub const Tracer = struct {
     /// Somebody has mounted something: a file of proc may have any path.
     mounted: bool = false,
     own_files: own_files.OwnFiles,
+    ipc: ipc_mod.Ipc = .{},
     /// A filter of the build's own was installed somewhere.
     filters_seen: bool = false,
     /// When those that outlive the command are killed.

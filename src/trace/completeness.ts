@@ -113,6 +113,7 @@ function exampleOf(event: GapEvent): string {
     case "userfault_restricted":
     case "program_unknown":
     case "kernel_reached":
+    case "outside_met":
     case "arguments_changed":
       return event.text;
   }

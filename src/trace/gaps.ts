@@ -147,6 +147,7 @@ export const gapOfTracer: Readonly<Record<GapKind, GapName>> = {
   program_unknown: "program-unknown",
   own_file_opened: "own-file-opened",
   kernel_delegated: "delegated",
+  outside_met: "delegated",
   group_signal_kept: "group-signal-kept",
   kernel_reached: "kernel-reached",
   arguments_changed: "arguments-changed",
