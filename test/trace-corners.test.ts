@@ -3,19 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  cilock,
-  errors,
-  isRoot,
-  loaderOf,
-  nobody,
-  type Ran,
-  recordOf,
-  Scratch,
-  start,
-  tracee,
-  users,
-} from "./harness.ts";
+import { cilock, errors, isRoot, loaderOf, nobody, type Ran, recordOf, Scratch, start, tracee, users } from "./harness.ts";
 import { gaps, type Record } from "./record.ts";
 import { inconsistencies, parseLines, sha256, unseen } from "./seen.ts";
 

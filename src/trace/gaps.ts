@@ -63,7 +63,10 @@ export const gapTable = {
     sentence: "a signal that would have ended or stopped the tracer too was sent to the processes of the build alone",
   },
   limit: { severity: "gap", sentence: "a limit was hit" },
-  truncated: { severity: "gap", sentence: "arguments or environment of a program, or a path, were longer than the limit and were cut" },
+  truncated: {
+    severity: "gap",
+    sentence: "arguments or environment of a program, or a path, were longer than the limit and were cut",
+  },
   interrupted: { severity: "note", sentence: "a signal was sent to us while the command ran, and passed on" },
   "changed-while-read": { severity: "gap", sentence: "a file changed before its digest was done" },
   "overwritten-unread": {
