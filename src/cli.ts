@@ -3,6 +3,7 @@
 // what one does.
 import { parseArgs } from "node:util";
 import type { Command, CommandEntry, CommandIo, Option, ParsedOptions } from "./commands/command.ts";
+import { insteadOfCommand, insteadOfFlag } from "./commands/go-tools.ts";
 import { closest } from "./did-you-mean.ts";
 import { ToolError } from "./errors.ts";
 
@@ -63,9 +64,11 @@ export function parseWords(command: Command, words: readonly string[]): Parsed {
   // Not strict: the errors are ours, with the flag and what may have been meant.
   const { tokens } = parseArgs({ args: [...words], options: config, strict: false, allowPositionals: true, tokens: true });
 
-  const values = new Map<string, string | true | string[]>();
+  const values = new Map<string, string | boolean | string[]>();
   const positionals: string[] = [];
-  for (const token of tokens) {
+  let read = -1;
+  for (const [at, token] of tokens.entries()) {
+    if (token.index === read) continue;
     if (token.kind === "option-terminator") {
       if (!command.restIsCommand) continue;
       positionals.push(...words.slice(token.index + 1));
@@ -81,22 +84,38 @@ export function parseWords(command: Command, words: readonly string[]): Parsed {
     }
     const option = known.find(candidate => candidate.long === token.name);
     if (option === undefined) throw unknownFlag(command, token.rawName, known);
-    takeValue(values, command, option, token);
+    const next = tokens[at + 1];
+    if (next?.kind === "option" && next.rawName === "-=" && next.index === token.index) {
+      // `-r=true`, which node:util takes for six letters. The Go tools (pflag) read a value, and so do scripts.
+      const word = words[token.index] ?? "";
+      takeValue(values, command, option, { rawName: token.rawName, value: word.slice(word.indexOf("=") + 1), inlineValue: true });
+      read = token.index;
+    } else {
+      takeValue(values, command, option, withoutSign(token));
+    }
   }
-  const helpWanted = values.delete(helpOption.long);
+  const helpWanted = values.get(helpOption.long) === true;
+  values.delete(helpOption.long);
   return { options: Object.fromEntries(values), positionals, helpWanted };
 }
 
-function takeValue(
-  values: Map<string, string | true | string[]>,
-  command: Command,
-  option: Option,
-  token: { rawName: string; value?: string | undefined; inlineValue?: boolean | undefined },
-): void {
+interface Given {
+  rawName: string;
+  value?: string | undefined;
+  inlineValue?: boolean | undefined;
+}
+
+/** `-s=build` is `-s build`, as pflag has it: `=build` would be another step. */
+function withoutSign(token: Given): Given {
+  const isLetter = !token.rawName.startsWith("--") && token.inlineValue === true;
+  return isLetter ? { ...token, value: token.value?.replace(/^=/, "") } : token;
+}
+
+function takeValue(values: Map<string, string | boolean | string[]>, command: Command, option: Option, token: Given): void {
   const value = checkedValue(command, option, token);
   const earlier = values.get(option.long);
   if (option.kind === "strings") {
-    values.set(option.long, [...(Array.isArray(earlier) ? earlier : []), ...(value === true ? [] : [value])]);
+    values.set(option.long, [...(Array.isArray(earlier) ? earlier : []), ...(typeof value === "boolean" ? [] : [value])]);
     return;
   }
   // Whoever joins two command lines must hear that they disagree: a silent last one would sign under another name.
@@ -106,15 +125,21 @@ function takeValue(
   values.set(option.long, value);
 }
 
-function checkedValue(
-  command: Command,
-  option: Option,
-  { rawName, value, inlineValue }: { rawName: string; value?: string | undefined; inlineValue?: boolean | undefined },
-): string | true {
+/** As Go's strconv.ParseBool reads them. */
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ...["1", "t", "T", "true", "TRUE", "True"].map((word): [string, boolean] => [word, true]),
+  ...["0", "f", "F", "false", "FALSE", "False"].map((word): [string, boolean] => [word, false]),
+]);
+
+function checkedValue(command: Command, option: Option, { rawName, value, inlineValue }: Given): string | boolean {
   switch (option.kind) {
-    case "boolean":
-      if (value !== undefined) throw usage(command, `${rawName} takes no value`);
-      return true;
+    case "boolean": {
+      if (value === undefined) return true;
+      const given = booleans.get(value);
+      if (given === undefined)
+        throw usage(command, `${rawName} takes no value but true or false, not ${value || "an empty one"}`);
+      return given;
+    }
     case "optional-string":
       return value ?? true;
     case "string":
@@ -129,8 +154,11 @@ function checkedValue(
 }
 
 function unknownFlag(command: Command, rawName: string, known: readonly Option[]): ToolError {
+  const name = rawName.replace(/^-+/, "");
+  const instead = insteadOfFlag(name);
+  if (instead !== undefined) return usage(command, `unknown flag ${rawName}`, instead);
   const close = closest(
-    rawName.replace(/^-+/, ""),
+    name,
     known.map(option => option.long),
   );
   return usage(command, `unknown flag ${rawName}`, close === undefined ? undefined : `did you mean --${close}?`);
@@ -142,6 +170,8 @@ function unknownCommand(name: string, commands: readonly CommandEntry[]): ToolEr
     commands.map(command => command.name),
   );
   const what = name.startsWith("-") ? "unknown flag" : "unknown command";
+  const instead = name.startsWith("-") ? insteadOfFlag(name.replace(/^-+/, "")) : insteadOfCommand(name);
+  if (instead !== undefined) return new ToolError("usage", `${what} ${name}`, { hint: instead });
   const hint = close === undefined ? `${toolName} --help lists the commands` : `did you mean ${toolName} ${close}?`;
   return new ToolError("usage", `${what} ${name}`, { hint });
 }

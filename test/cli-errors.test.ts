@@ -105,6 +105,29 @@ const refusals: Refusal[] = [
     error: /one record at a time, not also strict/,
     hint: /--require-complete=strict/,
   },
+  {
+    name: "a pattern of variables that is none",
+    args: [...RUN, "--env-add-sensitive-key", "MY[", ...command],
+    status: 2,
+    error: /--env-add-sensitive-key is no pattern/,
+  },
+  { name: "the key from -", args: [...RUN, "-k", "-", ...command], status: 2, error: /given twice/ },
+  {
+    name: "the key from -, alone",
+    args: ["run", "--step", "s", "-k", "-", ...command],
+    status: 125,
+    error: /cannot read -: no such file/,
+    hint: /-k \/dev\/stdin/,
+  },
+  { name: "a schema", args: ["attestors", "schema", "git"], status: 2, error: /unknown action schema git/, hint: /docs\// },
+  {
+    name: "a flag of the Go tools",
+    args: [...RUN, "--enable-archivista=false", ...command],
+    status: 2,
+    error: /unknown flag --enable-archivista/,
+    hint: /flag of the Go tools: leave it out/,
+  },
+  { name: "a command of the Go tools", args: ["bundle", "create"], status: 2, error: /unknown command bundle/, hint: /one file/ },
   // A record in the key's place would be the end of the key.
   {
     name: "the key as outfile",

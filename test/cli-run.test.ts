@@ -153,11 +153,13 @@ test("a step survives byte for byte", () => {
 const names: [step: string, file: string][] = [
   ["build", "build"],
   ["a.b_c-d", "a.b_c-d"],
-  ["a/b", "a_b"],
-  ["../x", "_._x"],
-  [".hidden", "_hidden"],
-  ["ä", "__"],
-  ["a b\n", "a_b_"],
+  ["a/b", "a_b-c14cddc0"],
+  ["../x", "_._x-d6b96a97"],
+  [".hidden", "_hidden-16924190"],
+  ["ä", "__-33e6d73f"],
+  ["a b", "a_b-c8687a08"],
+  ["a_b", "a_b"],
+  ["a b\n", "a_b_-01186fcf"],
 ];
 for (const [step, file] of names)
   test(`file name of the step ${JSON.stringify(step)}`, () => expect(safeFileName(step)).toBe(file));

@@ -1,7 +1,10 @@
 // The command line as a function: words to options, byte for byte, and every refusal.
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseWords } from "../src/cli.ts";
 import type { Command } from "../src/commands/command.ts";
+import { replacedCommands, replacedFlags } from "../src/commands/go-tools.ts";
 import { commands } from "../src/commands/index.ts";
 import { closest } from "../src/did-you-mean.ts";
 import { ToolError } from "../src/errors.ts";
@@ -37,6 +40,20 @@ const read: { words: string[]; options?: Record<string, unknown>; positionals?: 
     { words: ["-o", "-"], options: { outfile: "-" } },
     { words: ["--outfile", "-"], options: { outfile: "-" } },
     { words: ["-o-"], options: { outfile: "-" } },
+    // pflag, which the Go tools read their words with.
+    { words: ["-s=build"], options: { step: "build" } },
+    { words: ["-s==x"], options: { step: "=x" } },
+    { words: ["-s="], options: { step: "" } },
+    { words: ["-rs=x"], options: { trace: true, step: "x" } },
+    { words: ["--step==x"], options: { step: "=x" } },
+    { words: ["-a=git"], options: { attestations: ["git"] } },
+    { words: ["-r=true"], options: { trace: true } },
+    { words: ["-r=false", "x"], options: { trace: false }, positionals: ["x"] },
+    ...["1", "t", "T", "true", "TRUE", "True"].map(word => ({ words: [`--trace=${word}`], options: { trace: true } })),
+    ...["0", "f", "F", "false", "FALSE", "False"].map(word => ({ words: [`--trace=${word}`], options: { trace: false } })),
+    { words: ["-r=t", "--", "make", "-s=x"], command: running, options: { trace: true }, positionals: ["make", "-s=x"] },
+    { words: ["--trace=false", "--trace=false"], options: { trace: false } },
+    { words: ["-h=false", "x"], positionals: ["x"] },
     { words: ["-rs", "x"], options: { trace: true, step: "x" } },
     { words: ["--trace", "-r"], options: { trace: true } },
     { words: ["--step", "x", "-s", "x"], options: { step: "x" } },
@@ -95,8 +112,21 @@ const refused: { words: string[]; message: RegExp; hint?: RegExp }[] = [
   { words: ["--step", "--", "make"], message: /--step needs a value/ },
   { words: ["--step", "--trace"], message: /--step needs a value/, hint: /--step=--trace/ },
   { words: ["-o", "-x"], message: /-o needs a value/, hint: /--outfile=-x/ },
-  { words: ["--trace=yes"], message: /--trace takes no value/ },
-  { words: ["--trace="], message: /--trace takes no value/ },
+  { words: ["--trace=yes"], message: /--trace takes no value but true or false, not yes/ },
+  { words: ["--trace="], message: /--trace takes no value but true or false/ },
+  { words: ["-r=yes"], message: /-r takes no value but true or false, not yes/ },
+  { words: ["-r="], message: /-r takes no value but true or false/ },
+  { words: ["-rt=x"], message: /unknown flag -t/, hint: /flag of the Go tools/ },
+  { words: ["-=x"], message: /unknown flag -=/ },
+  { words: ["--trace", "--trace=false"], message: /given twice/ },
+  {
+    words: ["--enable-archivista=false"],
+    message: /unknown flag --enable-archivista/,
+    hint: /flag of the Go tools: leave it out/,
+  },
+  { words: ["--signer-fulcio-url", "x"], message: /unknown flag --signer-fulcio-url/, hint: /--signer-ephemeral/ },
+  { words: ["-l", "debug"], message: /unknown flag -l/, hint: /there is no log/ },
+  { words: ["-c=x.yaml"], message: /unknown flag -c/, hint: /no configuration file/ },
   { words: ["--step", "a", "--step", "b"], message: /given twice/ },
 ];
 
@@ -114,6 +144,22 @@ for (const row of refused) {
     expect(error.hint).toMatch(row.hint ?? /--help/);
   });
 }
+
+test("what the Go tools have and we have not is no flag or command of ours, and the page says the same", async () => {
+  const page = readFileSync(join(import.meta.dir, "../docs/from-witness.md"), "utf8");
+  for (const [table, dashes] of [[replacedFlags, "--"] as const, [replacedCommands, ""] as const]) {
+    for (const { names, instead } of table) {
+      expect(page).toContain(`| ${names.map(name => `\`${dashes}${name}\``).join(", ")} | ${instead} |\n`);
+    }
+  }
+  const exact = (table: typeof replacedFlags) => new Set(table.flatMap(({ names }) => names));
+  for (const { name, load } of commands) {
+    expect(exact(replacedCommands)).not.toContain(name);
+    // Records are named with it in the Go tools' verify.
+    const longs = (await load()).options.map(option => option.long).filter(long => long !== "attestations");
+    for (const long of longs) expect(exact(replacedFlags)).not.toContain(long);
+  }
+});
 
 for (const entry of commands) {
   test(`${entry.name} is what its entry loads`, async () => expect((await entry.load()).name).toBe(entry.name));

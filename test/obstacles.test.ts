@@ -12,7 +12,7 @@ import { doctorText } from "../src/reports/doctor.ts";
 
 type Answers = Partial<Record<ProbeName, ProbeAnswer>>;
 
-const plain: Surroundings = { kernel: "6.8.0-45-generic", denyPtrace: false };
+const plain: Surroundings = { kernel: "6.8.0-45-generic", isRoot: false, denyPtrace: false };
 const no = (errno: keyof typeof constants.errno): ProbeAnswer => ({ kind: "refused", errno: constants.errno[errno] });
 const none: ProbeAnswer = { kind: "no-answer" };
 const privileged: ProbeAnswer = { kind: "works", value: 2 ** 19 + 2 ** 21 };
@@ -172,6 +172,20 @@ test("the verdict: slower, and by what", () => {
   expect(doctorText(report)).toContain("tracing works here, slower: process_vm_readv: EPERM");
   expect(examine(plain, answering({ descriptor_limit: { kind: "works", value: 1024 } })).verdict).toBe("slower");
   expect(examine(plain, answering({ filter_plain: no("EACCES") })).verdict).toBe("works");
+});
+
+test("what to do where root has no CAP_SYS_ADMIN, as in Docker, is no advice to be root", () => {
+  const advice = (isRoot: boolean, answers: Answers) =>
+    examine({ ...plain, isRoot }, answering(answers)).rows.flatMap(({ id, remedy }) =>
+      ["filter-plain", "set-uid"].includes(id) ? [remedy ?? "none"] : [],
+    );
+  for (const text of advice(true, { filter_plain: no("EACCES") })) {
+    expect(text).toContain("--cap-add=SYS_ADMIN");
+    expect(text).not.toContain("run as root");
+  }
+  for (const text of advice(false, { filter_plain: no("EACCES") })) expect(text).toContain("run as root");
+  expect(advice(true, {})).toEqual(["none", expect.stringContaining("--cap-add=SYS_PTRACE")]);
+  expect(advice(true, { capabilities: privileged })).toEqual(["none", "none"]);
 });
 
 test("every name is a probe of the library, and every probe answers", () => {

@@ -90,7 +90,19 @@ fn prepare(session: *Session) sys.Error!void {
     for (control.withheld_descriptors) |descriptor| {
         if (descriptor < 0) break;
         sys.close(descriptor);
+        // The first file that a program opens would be its stdin. Where there is no /dev it has none.
+        if (descriptor <= 2) openNull(descriptor);
     }
+}
+
+fn openNull(number: i32) void {
+    const opened = switch (sys.open(linux.AT.FDCWD, "/dev/null", .{ .ACCMODE = .RDWR })) {
+        .descriptor => |descriptor| descriptor,
+        .failed => return,
+    };
+    if (opened == number) return;
+    sys.duplicateTo(opened, number, 0) catch {};
+    sys.close(opened);
 }
 
 /// The same strings without the withheld ones; the very same table where there are none.

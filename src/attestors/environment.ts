@@ -2,6 +2,7 @@
 // whose names look secret are hidden.
 import type { JsonMap } from "../attestation/json.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
+import { compileGlobs } from "../glob.ts";
 import { isSecretName } from "../redaction.ts";
 import { escapeBytes } from "../text.ts";
 import type { Attestor, AttestorOptions } from "./attestor.ts";
@@ -58,7 +59,7 @@ function variableText(bytes: Uint8Array): string {
 }
 
 export interface SensitiveVariableOptions {
-  /** Globs: `*` is any text. */
+  /** Globs in the dialect of the existing tools, whatever the case. */
   readonly add: readonly string[];
   /** Exact names. */
   readonly allow: readonly string[];
@@ -83,10 +84,13 @@ export function secretVariableTest(options: SensitiveVariableOptions): (name: st
 /** What was asked for by name wins over the defaults. */
 function chosenTest(options: SensitiveVariableOptions, isDefault: (name: string) => boolean): (name: string) => boolean {
   const allowed = new Set(options.allow);
-  const added = options.add.map(nameGlob);
+  const isAdded = compileGlobs(
+    options.add.map(pattern => pattern.toLowerCase()),
+    "gobwas",
+  );
   return name => {
     if (allowed.has(name)) return false;
-    return added.some(glob => glob.test(name)) || (!options.disableDefaults && isDefault(name));
+    return isAdded(name.toLowerCase()) || (!options.disableDefaults && isDefault(name));
   };
 }
 

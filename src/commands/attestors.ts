@@ -14,7 +14,12 @@ export const attestorsCommand: Command = {
   async run(parsed, positionals, io) {
     const [action = "list", ...others] = positionals;
     if (action !== "list" || others.length > 0) {
-      throw new ToolError("usage", `unknown action ${positionals.join(" ")}`, { hint: "cilock attestors list" });
+      throw new ToolError("usage", `unknown action ${positionals.join(" ")}`, {
+        hint:
+          action === "schema"
+            ? "docs/command-run.md and docs/materials-products.md describe the fields"
+            : "cilock attestors list",
+      });
     }
     const options = optionsSchema.safeParse(parsed);
     if (!options.success) throw new ToolError("usage", "--format is table or json");

@@ -6,7 +6,7 @@ import { isOlderThan, oldestKernel, type Surroundings } from "../native/surround
 import type { DoctorRow, DoctorState } from "../reports/doctor.ts";
 
 export function doctorRows(place: Surroundings, ask: Ask): DoctorRow[] {
-  return [...placeRows(place, ask), ...tried.map(row => triedRow(row, ask)), ...processRows(ask)];
+  return [...placeRows(place, ask), ...tried.map(row => triedRow(row, place, ask)), ...processRows(place, ask)];
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -89,7 +89,10 @@ function yamaRow({ yama }: Surroundings, ask: Ask): DoctorRow {
     result: yama === undefined ? "not there" : `${yama}: ${scopes[yama] ?? "not known"}`,
     meaning: "0 and 1 are enough; 2 needs root; 3 forbids ptrace",
     ...(blocks
-      ? { remedy: "set kernel.yama.ptrace_scope=1 (sysctl; from 3 only a boot leads back), or run as root where it is 2" }
+      ? {
+          remedy:
+            "set kernel.yama.ptrace_scope=1 (sysctl; from 3 only a boot leads back), or, where it is 2, run as root with CAP_SYS_PTRACE",
+        }
       : {}),
   };
 }
@@ -104,8 +107,11 @@ interface Tried {
   without: DoctorState;
   meaning: string;
   remedy?: string;
+  /** Where user 0 lacks what root has elsewhere. */
+  remedyAsRoot?: string;
 }
 
+const addCapability = (name: string) => `add it (docker run --cap-add=${name})`;
 const profile = "a seccomp profile may refuse it: docker run --cap-add=SYS_PTRACE";
 
 const tried: readonly Tried[] = [
@@ -130,6 +136,7 @@ const tried: readonly Tried[] = [
     without: "missing",
     meaning: "a seccomp filter without no_new_privs: without it no set-uid program of the build gains its privilege",
     remedy: "run as root (it needs CAP_SYS_ADMIN), if the build uses sudo or the like",
+    remedyAsRoot: `root has no CAP_SYS_ADMIN here: ${addCapability("SYS_ADMIN")}, if the build uses sudo or the like`,
   },
   {
     probe: "filter_no_new_privs",
@@ -181,7 +188,8 @@ const tried: readonly Tried[] = [
   },
 ];
 
-function triedRow({ probe, name, without, meaning, remedy }: Tried, ask: Ask): DoctorRow {
+function triedRow({ probe, name, without, meaning, ...remedies }: Tried, { isRoot }: Surroundings, ask: Ask): DoctorRow {
+  const remedy = isRoot ? (remedies.remedyAsRoot ?? remedies.remedy) : remedies.remedy;
   const answer = ask(probe);
   const state = works(answer) ? "ok" : without;
   return {
@@ -200,7 +208,7 @@ function triedRow({ probe, name, without, meaning, remedy }: Tried, ask: Ask): D
 /** What the tracer raises its limit to, where it may (zig/start.zig): files wait there for their digest. */
 const descriptorsWanted = 4 * handedOverMax;
 
-function processRows(ask: Ask): DoctorRow[] {
+function processRows({ isRoot }: Surroundings, ask: Ask): DoctorRow[] {
   const has = (name: string, bit: number) => `${hasCapability(ask, bit) ? "" : "no "}${name}`;
   const limit = numberOf(ask("descriptor_limit"));
   const enough = limit >= descriptorsWanted || hasCapability(ask, capability.sysResource);
@@ -248,9 +256,16 @@ function processRows(ask: Ask): DoctorRow[] {
           ? "have no privilege here, traced or not"
           : "lose their privilege when traced",
       meaning: "sudo, su, mount, ping and the like in a build; the record notes each that lost its privilege",
-      ...(setUid || noNewPrivileges ? {} : { remedy: "run as root, if the build uses them" }),
+      ...(setUid || noNewPrivileges
+        ? {}
+        : { remedy: `${isRoot ? missingCapability(ask) : "run as root"}, if the build uses them` }),
     },
   ];
+}
+
+function missingCapability(ask: Ask): string {
+  const name = works(ask("filter_plain")) ? "SYS_PTRACE" : "SYS_ADMIN";
+  return `root has no CAP_${name} here: ${addCapability(name)}`;
 }
 
 /** The kernel's conditions: a filter without no_new_privs, and a tracer with CAP_SYS_PTRACE (or a process that may change ids anyway). */

@@ -21,6 +21,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname } from "node:path";
 import { ToolError } from "../errors.ts";
 import { realPath } from "../facts/real-path.ts";
+import { sha256Of } from "../hashes.ts";
 import { unnamedFile } from "./spool.ts";
 
 /**
@@ -159,12 +160,16 @@ function heldPath(held: number): Buffer | undefined {
   return existsSync("/proc/self/fd") ? Buffer.from(path) : undefined;
 }
 
-/** `NAME` with every byte that a file name could be misread by replaced, a leading dot too. */
+/**
+ * `NAME` with every byte that a file name could be misread by replaced, a leading dot too. What was changed so has the beginning of
+ * the name's digest behind it: the steps `a/b` and `a b` are two, and so are their records.
+ */
 export function safeFileName(name: string): string {
   const safe = Buffer.from(name)
     .toString("latin1")
     .replace(/[^A-Za-z0-9._-]/g, "_");
-  return safe.startsWith(".") ? `_${safe.slice(1)}` : safe;
+  const whole = safe.startsWith(".") ? `_${safe.slice(1)}` : safe;
+  return whole === name ? name : `${whole}-${sha256Of(name).slice(0, 8)}`;
 }
 
 /** Makes one that has no name. Permissions alone do not tell: file systems can be read-only, full, or not made for files. */

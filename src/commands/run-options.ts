@@ -205,6 +205,16 @@ const patterns = z
     const parts = given.flatMap(separateGlobs);
     return compiled(parts, "paths", context) === z.NEVER ? z.NEVER : parts;
   });
+const nameGlobs = z
+  .array(z.string())
+  .default([])
+  .transform((given, context) => {
+    const parts = given
+      .flatMap(separateGlobs)
+      .map(part => part.trim())
+      .filter(part => part !== "");
+    return compiled(parts, "gobwas", context) === z.NEVER ? z.NEVER : parts;
+  });
 const hashName = z.enum(hashNames, {
   error: issue =>
     issue.input === "dirHash"
@@ -247,7 +257,7 @@ const schema = z.object({
   "cache-allow-pattern": patterns,
   "cache-disable-defaults": flag,
   "cache-disable-env-probe": flag,
-  "env-add-sensitive-key": list,
+  "env-add-sensitive-key": nameGlobs,
   "env-allow-sensitive-key": list,
   "env-disable-default-sensitive-vars": flag,
   "env-filter-sensitive-vars": flag,
@@ -300,7 +310,7 @@ export function parseRunOptions(parsed: ParsedOptions, command: readonly string[
     },
     isOneEntry: values["dirhash-glob"],
     variables: {
-      add: values["env-add-sensitive-key"] ?? [],
+      add: values["env-add-sensitive-key"],
       allow: values["env-allow-sensitive-key"] ?? [],
       disableDefaults: values["env-disable-default-sensitive-vars"],
       remove: values["env-filter-sensitive-vars"],

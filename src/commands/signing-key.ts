@@ -116,5 +116,6 @@ const sentences: Readonly<Record<string, string>> = {
 function unreadable(path: string, error: unknown): ToolError {
   const word = error instanceof Error && "code" in error ? String(error.code) : "";
   const reason = sentences[word] ?? (error instanceof Error ? error.message : word);
-  return new ToolError("key-unreadable", `cannot read ${path}: ${reason}`);
+  const hint = { hint: "a key from a pipe is -k /dev/stdin (the command then reads nothing there), or -k /dev/fd/3 with 3<" };
+  return new ToolError("key-unreadable", `cannot read ${path}: ${reason}`, path === "-" ? hint : {});
 }

@@ -74,9 +74,9 @@ const schema = z.object({
   step: z.string().optional(),
   "require-success": z.boolean().default(false),
   "require-complete": z
-    .union([z.literal(true), z.literal("strict")], { error: "--require-complete takes no value but strict" })
-    .optional()
-    .transform((value): Question["requireComplete"] => (value === undefined ? "no" : value === true ? "yes" : value)),
+    .union([z.literal(true), z.enum(["strict", "true", "false"])], { error: "--require-complete takes no value but strict" })
+    .default("false")
+    .transform((value): Question["requireComplete"] => (value === "strict" ? value : value === "false" ? "no" : "yes")),
   format: z.enum(["text", "json"], { error: "--format is text or json" }).default("text"),
 });
 

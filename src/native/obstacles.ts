@@ -87,7 +87,7 @@ const rows: readonly Row[] = [
       yama === 2 && !works(ask("seize")) && !hasCapability(ask, capability.sysPtrace)
         ? "kernel.yama.ptrace_scope is 2, which allows ptrace only with CAP_SYS_PTRACE"
         : undefined,
-    remedy: `run as root, or sysctl -w kernel.yama.ptrace_scope=1; ${unobserved}`,
+    remedy: `run as root with CAP_SYS_PTRACE, or sysctl -w kernel.yama.ptrace_scope=1; ${unobserved}`,
   },
   {
     id: "selinux",

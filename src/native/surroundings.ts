@@ -6,6 +6,8 @@ import { release, version } from "node:os";
 export interface Surroundings {
   /** uname -r */
   kernel: string;
+  /** Of user 0, here: what it may is another question. */
+  isRoot: boolean;
   /** What says that this is gVisor's kernel. */
   gvisor?: string;
   /** The program that executes us in place of the processor. */
@@ -30,6 +32,7 @@ export function readSurroundings(): Surroundings {
   const label = text("/proc/self/attr/current")?.replace(/\0.*$/s, "");
   return {
     kernel: release(),
+    isRoot: process.geteuid?.() === 0,
     ...(gvisor === undefined ? {} : { gvisor }),
     ...(emulator === undefined ? {} : { emulator }),
     ...(container === undefined ? {} : { container }),
