@@ -4,6 +4,8 @@ import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "n
 import { keyBytesMax, loadPrivateKey, type PrivateKey } from "../attestation/keys.ts";
 import { readPassphrase } from "../attestation/passphrase.ts";
 import { ToolError } from "../errors.ts";
+import { sha256Of } from "../hashes.ts";
+import type { KeyFile } from "../trace/key-files.ts";
 
 export interface KeySource {
   readonly path: string;
@@ -16,14 +18,9 @@ export interface CheckedKey {
   /** Our descriptors that the key or its passphrase come through: the command must not have them. */
   readonly withheldDescriptors: readonly number[];
   /** Key and passphrase files: no material under any name. Pipes are not in it. */
-  readonly files: readonly FileId[];
+  readonly files: readonly KeyFile[];
   /** Reads the key for signing. */
   read(): Promise<PrivateKey>;
-}
-
-interface FileId {
-  device: bigint;
-  inode: bigint;
 }
 
 /** Finds out now whether the key can be used, and drops it again. What can be read only once (a pipe) is left alone. */
@@ -34,7 +31,10 @@ export async function checkKey(source: KeySource): Promise<CheckedKey> {
   const checked = areFiles.size < places.length ? undefined : (await readKey(source, areFiles)).publicKey.keyid;
   return {
     withheldDescriptors: places.map(descriptorNamed).filter(descriptor => descriptor !== undefined),
-    files: found.filter(file => file !== undefined),
+    files: places.flatMap((path, i) => {
+      const file = found[i];
+      return file === undefined ? [] : [{ ...file, sha256: digestOf(path) }];
+    }),
     async read() {
       const key = await readKey(source, areFiles);
       if (checked !== undefined && key.publicKey.keyid !== checked) {
@@ -62,12 +62,21 @@ export function descriptorNamed(path: string): number | undefined {
   return Number(digits);
 }
 
-function identify(path: string): FileId | undefined {
+/** Undefined: whoever needs the content will say why it cannot be read. */
+function digestOf(path: string): string | undefined {
+  try {
+    return sha256Of(readSmallFile(path, true));
+  } catch {
+    return undefined;
+  }
+}
+
+function identify(path: string): Omit<KeyFile, "sha256"> | undefined {
   try {
     const descriptor = descriptorNamed(path);
     const stat = descriptor === undefined ? statSync(path, { bigint: true }) : fstatSync(descriptor, { bigint: true });
     if (stat.isDirectory()) throw new ToolError("key-unreadable", `cannot read ${path}: it is a directory`);
-    return stat.isFile() ? { device: stat.dev, inode: stat.ino } : undefined;
+    return stat.isFile() ? { device: stat.dev, inode: stat.ino, size: stat.size } : undefined;
   } catch (error) {
     throw error instanceof ToolError ? error : unreadable(path, error);
   }

@@ -81,6 +81,8 @@ export interface ContentsOptions {
   hashes: readonly HashName[];
   closeDescriptor: (descriptor: number) => void;
   reportGap: ReportGap;
+  /** Told of each content that a process has read or left. */
+  onContent?: (sha256: string | undefined, size: bigint, process: number, path: string) => void;
 }
 
 export class Contents {
@@ -88,6 +90,7 @@ export class Contents {
   readonly closeDescriptor: (descriptor: number) => void;
   readonly #hashes: readonly HashName[];
   readonly #reportGap: ReportGap;
+  readonly #onContent: ContentsOptions["onContent"];
   /** The content of an empty file. */
   readonly empty: Content;
   readonly #unknown = new Map<UnhashedReason, Content>();
@@ -104,6 +107,7 @@ export class Contents {
     this.closeDescriptor = options.closeDescriptor;
     this.#hashes = options.hashes;
     this.#reportGap = options.reportGap;
+    this.#onContent = options.onContent;
     this.empty = { digests: emptyDigests(options.hashes), reason: undefined, size: 0n };
   }
 
@@ -357,6 +361,7 @@ export class Contents {
       case "digest":
         content.digests = this.digestSet(result.values);
         content.size = result.state.size;
+        this.#onContent?.(content.digests.sha256, content.size, process, path);
         return;
       case "changed":
       case "unchanged":

@@ -12,7 +12,7 @@ import { Digester } from "./digester.ts";
 import { repeatedBytesMax } from "./exec-strings.ts";
 import type { FileFigures } from "./file-figures.ts";
 import { Files } from "./files.ts";
-import { KeyFiles } from "./key-files.ts";
+import { type KeyFile, KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { FilesOfProcess } from "./observed-process.ts";
@@ -43,7 +43,7 @@ export interface TraceOptions {
   /** The digest threads outlive `finish`, since they have more to do: whoever wants that disposes of the trace. */
   keepThreads?: boolean;
   /** Signing key and passphrase: no process of the build should read them. */
-  keyFiles?: readonly { device: bigint; inode: bigint }[];
+  keyFiles?: readonly KeyFile[];
   /** What others of this run take from, too. */
   holes?: HolesLeft;
   /** For tests. */
@@ -83,7 +83,10 @@ export class Trace {
       ...(options.holes === undefined ? {} : { holes: options.holes }),
       ...digesterLimits,
     });
-    const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap });
+    const keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
+    this.#keyFiles = keyFiles;
+    const onContent: KeyFiles["onContent"] = (sha256, size, process, path) => keyFiles.onContent(sha256, size, process, path);
+    const contents = new Contents({ digester: this.#digester, hashes, closeDescriptor, reportGap, onContent });
     const countsWrites = options.detail === "full";
     this.#files = new Files({
       contents,
@@ -92,7 +95,6 @@ export class Trace {
       ...(keptMax === undefined ? {} : { keptMax }),
       ...(pathsMax === undefined ? {} : { pathsMax }),
     });
-    this.#keyFiles = new KeyFiles(options.keyFiles ?? [], reportGap);
     const keepEnvironments = options.keepEnvironments ?? true;
     const executed: Files["executed"] = (path, file, content, timeNs) => this.#files.executed(path, file, content, timeNs);
     const wordLimits = words ?? (options.repeatsEnvironments ? { repeated: repeatedBytesMax } : {});
