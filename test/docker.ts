@@ -9,22 +9,26 @@ export const canStartDocker = isRoot && Bun.which("dockerd") !== null && Bun.whi
 /** Beside one that may run already: with its own directories and no network. */
 export class Docker {
   readonly #directory = mkdtempSync(join(tmpdir(), "cilock-docker-"));
-  readonly #host = `unix://${join(this.#directory, "docker.sock")}`;
+  readonly host = `unix://${join(this.#directory, "docker.sock")}`;
   readonly #daemon;
 
   constructor() {
     const at = (name: string) => join(this.#directory, name);
     this.#daemon = Bun.spawn(
       [
-        ...["dockerd", "--host", this.#host, "--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid")],
+        ...["dockerd", "--host", this.host, "--data-root", at("data"), "--exec-root", at("exec"), "--pidfile", at("pid")],
         ...["--iptables=false", "--ip6tables=false", "--bridge=none"],
       ],
       { stdin: "ignore", stdout: "ignore", stderr: Bun.file(at("log")) },
     );
   }
 
+  get pid(): number {
+    return this.#daemon.pid;
+  }
+
   run(words: string[], stdin?: Uint8Array) {
-    const { exitCode, stdout, stderr } = Bun.spawnSync(["docker", "--host", this.#host, ...words], {
+    const { exitCode, stdout, stderr } = Bun.spawnSync(["docker", "--host", this.host, ...words], {
       ...(stdin === undefined ? {} : { stdin }),
     });
     return { status: exitCode, stdout, stderr: stderr.toString() };

@@ -1,7 +1,7 @@
 // Processes that are no part of the build, in Python, so that the ways in which they deal with it are those of ordinary programs. Each runs in
 // the scratch directory, as the user of the test.
 import { existsSync } from "node:fs";
-import { nobody, type Scratch } from "./harness.ts";
+import { nobody, type Scratch, type User } from "./harness.ts";
 
 /** Not a wrapper below some home directory: one that nobody may run, and that is the process itself. */
 export const python = existsSync("/usr/bin/python3") ? "/usr/bin/python3" : Bun.which("python3");
@@ -17,10 +17,14 @@ export class Outsiders {
     return this.spawn(scratch, [python ?? "", "-c", open + program]);
   }
 
-  spawn(scratch: Scratch, command: string[]): Outsider {
-    const as =
-      scratch.user === "nobody" ? ["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--"] : [];
-    const child = Bun.spawn([...as, ...command], { cwd: scratch.work, stdin: "pipe", stdout: "pipe", stderr: "inherit" });
+  spawn(scratch: Scratch, command: string[], options: { env?: { [name: string]: string } } = {}): Outsider {
+    const child = Bun.spawn(asUser(scratch.user, command), {
+      cwd: scratch.work,
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "inherit",
+      ...options,
+    });
     this.#running.push(child);
     return child;
   }
@@ -30,6 +34,10 @@ export class Outsiders {
     for (const child of this.#running.splice(0)) child.kill("SIGKILL");
   }
 }
+
+/** A command, as the user of a test. */
+export const asUser = (user: User, command: string[]): string[] =>
+  user === "nobody" ? ["setpriv", "--reuid", `${nobody}`, "--regid", `${nobody}`, "--clear-groups", "--", ...command] : command;
 
 /** The first that it prints. */
 export async function said(child: Outsider): Promise<string> {

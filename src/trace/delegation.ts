@@ -96,10 +96,17 @@ export class Delegation {
 
   #unixPeer(facts: SocketItem | undefined, address: SocketAddress): { found: FoundPeer | undefined } | undefined {
     const pid = facts?.peerPid ?? 0;
-    if (pid > 0) return this.#options.isTraced(pid) ? undefined : { found: this.#options.findPeer.byPid(pid) };
+    if (pid > 0) return this.#options.isTraced(pid) ? undefined : { found: this.#listenerAt(pid, address) };
     // Datagrams have no credentials of their receiver; and 0 is a process that our pid namespace does not have.
     const isInside = facts?.peerPid === undefined && this.#places.has(placeOf(address));
     return isInside ? undefined : { found: undefined };
+  }
+
+  /** The kernel tells who has called listen. A daemon's parent does that, and is gone. */
+  #listenerAt(pid: number, { address }: SocketAddress): FoundPeer {
+    const { findPeer } = this.#options;
+    const found = findPeer.byPid(pid);
+    return found.peer.program === undefined ? (findPeer.byUnixName(address) ?? found) : found;
   }
 
   #portPeer(

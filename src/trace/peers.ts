@@ -17,6 +17,8 @@ export interface PeerFinder {
   byPid(pid: number): FoundPeer;
   /** The process that holds a socket. */
   bySocket(inode: bigint): FoundPeer | undefined;
+  /** That waits at a unix socket, by its name as in the record, if it has that as its absolute path or abstract name. */
+  byUnixName(name: string): FoundPeer | undefined;
   /** The processes that have a FIFO open, none of ours. Empty also when too many were looked for. */
   holdersOf(path: string): number[];
 }
@@ -45,15 +47,21 @@ export function createPeerFinder(digester: Digester, hashes: readonly HashName[]
     return found;
   }
 
+  function holderOf(inode: bigint): FoundPeer | undefined {
+    if (bySocket.has(inode)) return bySocket.get(inode);
+    if (bySocket.size >= searchesMax) return undefined;
+    const [pid] = holders(`socket:[${inode}]`);
+    const found = pid === undefined ? undefined : lookUp(pid);
+    bySocket.set(inode, found);
+    return found;
+  }
+
   return {
     byPid: lookUp,
-    bySocket(inode) {
-      if (bySocket.has(inode)) return bySocket.get(inode);
-      if (bySocket.size >= searchesMax) return undefined;
-      const [pid] = holders(`socket:[${inode}]`);
-      const found = pid === undefined ? undefined : lookUp(pid);
-      bySocket.set(inode, found);
-      return found;
+    bySocket: holderOf,
+    byUnixName(name) {
+      const inode = listenerAt(name);
+      return inode === undefined ? undefined : holderOf(inode);
     },
     holdersOf(path) {
       if (searches >= searchesMax) return [];
@@ -97,6 +105,18 @@ function digestProgram(pid: number, digester: Digester, hashes: readonly HashNam
     if (result.kind !== "digest") return;
     peer.digest = Object.fromEntries(hashes.map((name, i) => [name, result.values[i] ?? ""]));
   });
+}
+
+/** `Num: RefCount Protocol Flags Type St Inode Path` of /proc/net/unix (proc(5)). */
+function listenerAt(name: string): bigint | undefined {
+  const listening = "00010000"; // __SO_ACCEPTCON
+  try {
+    for (const line of readFileSync("/proc/self/net/unix", "latin1").split("\n")) {
+      const [, , , flags, , , inode = "", ...path] = line.trim().split(/ +/);
+      if (flags === listening && path.join(" ") === name && /^\d+$/.test(inode)) return BigInt(inode);
+    }
+  } catch {}
+  return undefined;
 }
 
 /** Processes with a descriptor whose link says this. */
