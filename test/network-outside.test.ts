@@ -3,6 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync } from "node:fs";
 import { createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
@@ -40,11 +41,54 @@ const detailOf = (ran: Ran, kind: string) => recordOf(ran).commandRun.completene
 const verdictOf = (ran: Ran) => recordOf(ran).commandRun.completeness?.verdict;
 const isHermetic = (ran: Ran) => summary.parse(recordOf(ran).commandRun.summary).hermetic;
 
+/** An address of this machine that is not loopback. */
+const ownAddress = Object.values(networkInterfaces())
+  .flat()
+  .find(one => one && !one.internal && one.family === "IPv4")?.address;
+
 const outsiders = new Outsiders();
 afterEach(() => outsiders.end());
 const outside = (scratch: Scratch, program: string) => outsiders.start(scratch, program);
 
 for (const user of users) {
+  describe.skipIf(!python || ownAddress === undefined)(`as ${user}: another address of this machine than loopback`, () => {
+    const serve = `import socket
+tcp=socket.create_server(("${ownAddress}",0)); udp=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); udp.bind(("${ownAddress}",0))
+`;
+    const ask = (tcp: string, udp: string) =>
+      `socket.create_connection(("${ownAddress}",${tcp})); socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b"x",("${ownAddress}",${udp}))`;
+
+    test(
+      "somebody outside answers there: a gap, with the program",
+      async () => {
+        using scratch = new Scratch(user);
+        const server = outside(
+          scratch,
+          `${serve}print(f"{tcp.getsockname()[1]} {udp.getsockname()[1]}", flush=True); sys.stdin.read()`,
+        );
+        const [tcp = "", udp = ""] = (await said(server)).trim().split(" ");
+        const ran = await run(scratch, [python ?? "", "-c", `import socket; ${ask(tcp, udp)}`], { trace: true });
+        expect(ran.stderr).not.toContain("Traceback");
+        for (const at of [tcp, udp]) expect(detailOf(ran, "delegated")).toContain(`${ownAddress}:${at}`);
+        expect(detailOf(ran, "delegated")).toContain(`process ${server.pid}`);
+        expect([verdictOf(ran), isHermetic(ran)]).toEqual(["incomplete", false]);
+      },
+      limitMs,
+    );
+
+    test(
+      "a process of the build answers there: no gap",
+      async () => {
+        using scratch = new Scratch(user);
+        const program = `${serve}${ask("tcp.getsockname()[1]", "udp.getsockname()[1]")}; udp.recv(1)`;
+        const ran = await run(scratch, [python ?? "", "-c", program], { trace: true });
+        expect(ran.stderr).not.toContain("Traceback");
+        expect(verdictOf(ran)).toBe("complete");
+      },
+      limitMs,
+    );
+  });
+
   describe.skipIf(!python)(`as ${user}: connections that somebody outside has made`, () => {
     test(
       "inherited: a gap, with whom it is connected to",

@@ -116,12 +116,19 @@ fn expectEnd(tracer: *Tracer, thread: *const Thread, descriptor: i32, facts: *ab
 fn factsOf(thread: *const Thread, descriptor: i32, address: []const u8, own: u64) ?abi.SocketFacts {
     var facts = descriptors_mod.Socket.factsOf(descriptor) orelse factsByList(thread, address, own) orelse return null;
     if (holders.Place.of(address, facts.type == sock_stream)) |place| {
-        if (place.isLoopback()) {
+        if (place.isLoopback() or isOwnAddress(thread, place)) {
             facts.has_holder = 1;
             facts.holder = holders.holderOf(thread.tid, place, own);
         }
     }
     return facts;
+}
+
+/// Whether it is one of this machine's other addresses: what is sent there does not leave it either.
+fn isOwnAddress(thread: *const Thread, place: holders.Place) bool {
+    var address: [28]u8 = undefined;
+    const length = place.write(&address);
+    return status_file.isSameNetwork(thread.tid) and sys.isOwnAddress(address[0..length]);
 }
 
 /// Of a socket of IP that cannot be asked; null: it is in no list.

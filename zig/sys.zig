@@ -521,6 +521,20 @@ pub fn setLimit(resource: linux.rlimit_resource, value: linux.rlimit) Error!void
 // ---------------------------------------------------------------------------------------------
 // Text without an allocator: paths below /proc
 
+/// Whether an address, a struct sockaddr of IP, is this machine's: then the kernel would send to it from itself. Nothing is sent.
+pub fn isOwnAddress(address: []const u8) bool {
+    const made = linux.socket(address[0], linux.SOCK.DGRAM | linux.SOCK.CLOEXEC, 0);
+    if (linux.errno(made) != .SUCCESS) return false;
+    const socket: i32 = @intCast(made);
+    defer close(socket);
+    if (linux.errno(linux.connect(socket, address.ptr, @intCast(address.len))) != .SUCCESS) return false;
+    var own: [28]u8 align(@alignOf(linux.sockaddr)) = undefined;
+    var length: linux.socklen_t = own.len;
+    if (linux.errno(linux.getsockname(socket, @ptrCast(&own), &length)) != .SUCCESS or length != address.len) return false;
+    const at: usize, const end: usize = if (address[0] == linux.AF.INET) .{ 4, 8 } else .{ 8, 24 };
+    return std.mem.eql(u8, own[at..end], address[at..end]);
+}
+
 /// One that we may not use is there too.
 pub fn isMessageQueue(key: u64) bool {
     return linux.errno(linux.syscall2(.msgget, key, 0)) != .NOENT;

@@ -38,8 +38,9 @@ export class Delegation {
   /** A connect that succeeded or is under way, or data that was sent to an address. */
   onContact(event: SyscallEvent, address: SocketAddress, connection: NetworkConnection): void {
     const isUnix = address.family === "AF_UNIX";
-    if (!(isUnix && address.address !== "") && !isLoopback(address)) return;
     const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === 0);
+    // Of another address of this machine the tracer knows that it is one.
+    if (!(isUnix && address.address !== "") && !isLoopback(address) && facts?.holder === undefined) return;
     const outside = isUnix ? this.#unixPeer(facts, address) : this.#portPeer(facts, address, connection);
     if (!outside) return;
     const { found } = outside;
