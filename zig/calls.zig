@@ -405,6 +405,7 @@ fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) 
             tracer.roots_differ = true;
             tracer.mounted = true;
             tracer.descriptors.forgetFileSystems();
+            tracer.patience.forgetFileSystems();
         },
         .clone, .clone3 => {
             if (result > 0) tracer.roots_differ = true;

@@ -419,6 +419,8 @@ pub const Descriptors = struct {
         if (!std.mem.endsWith(u8, path, suffix)) return .{ .path = path, .deleted = file.links == 0 and path.len > 0 and path[0] == '/' };
         const bare = path[0 .. path.len - suffix.len];
         if (file.links == 0) return .{ .path = bare, .deleted = true };
+        // Who would have to be asked for it is not.
+        if (descriptors.patience) |patience| if (patience.needed and file_systems.isServedByProcess(file.file_system)) return .{ .path = bare, .deleted = true };
         // Other links are left: the name is gone unless this very file bears it, suffix and all.
         var buffer: [abi.path_max + 1]u8 = undefined;
         if (path.len >= buffer.len) return .{ .path = bare, .deleted = true };

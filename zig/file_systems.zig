@@ -34,6 +34,19 @@ pub fn isPseudo(file_system: u32) bool {
     };
 }
 
+/// A process of this machine may answer for it, of the build too. It has not said what it is, or it can be mounted so.
+pub fn isServedByProcess(file_system: u32) bool {
+    return switch (file_system) {
+        0 => true,
+        0x6573_5546, // fuse
+        0x0102_1997, // 9p
+        0x7375_7245, // coda
+        0x0187, // autofs
+        => true,
+        else => false,
+    };
+}
+
 /// It has not said what it is, or a server can change content behind the kernel's back.
 pub fn isServed(file_system: u32) bool {
     return switch (file_system) {

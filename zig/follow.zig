@@ -1,5 +1,6 @@
 //! The way that a path takes for a thread, part by part. Given to the kernel whole it would take ours: `self` and `thread-self` of a
-//! proc are whoever looks, however the path gets there (`//proc/self`, `cd /proc`, a symlink to /dev/stdout).
+//! proc are whoever looks, however the path gets there (`//proc/self`, `cd /proc`, a symlink to /dev/stdout). And where a process of the
+//! build serves files, a part that it would have to be asked for is not looked up.
 const std = @import("std");
 const linux = std.os.linux;
 const file_systems = @import("file_systems.zig");
@@ -75,7 +76,7 @@ const Way = struct {
         var buffer: [256]u8 = undefined; // NAME_MAX
         if (part.len >= buffer.len) return false;
         const is_thread = std.mem.eql(u8, part, "thread-self");
-        if ((is_thread or std.mem.eql(u8, part, "self")) and isProcTop(way.at)) {
+        if ((is_thread or std.mem.eql(u8, part, "self")) and way.isProcTop(way.at)) {
             const owner = way.place.owner;
             // /proc has an entry for a thread too, though it does not list it.
             return way.go(descriptorOf(sys.open(linux.AT.FDCWD, sys.procPath(&buffer, if (is_thread) owner.tid else owner.pid, ""), directory_flags)));
@@ -93,9 +94,9 @@ const Way = struct {
     /// `link`: of the symlink itself.
     fn follow(way: *Way, link: i32, name: [:0]const u8) bool {
         way.links += 1;
-        if (way.links > links_max or isServed(link)) return drop(link);
+        if (way.links > links_max or file_systems.isServed(way.fileSystemOf(link))) return drop(link);
         // The links of a process's entry are jumps, and their text is no path. Those at the top (`mounts`, `net`) lead through `self`.
-        if (isOfProc(link) and !isProcTop(way.at)) {
+        if (way.isOfProc(link) and !way.isProcTop(way.at)) {
             sys.close(link);
             return way.go(descriptorOf(way.openAt(name, directory_flags)));
         }
@@ -109,7 +110,22 @@ const Way = struct {
 
     fn openAt(way: *const Way, name: [:0]const u8, flags: linux.O) sys.Opened {
         const patience = way.place.patience orelse return sys.open(way.at, name, flags);
-        return patience.open(way.at, name, flags, false);
+        return patience.openName(way.at, name, flags);
+    }
+
+    fn fileSystemOf(way: *const Way, descriptor: i32) u32 {
+        const patience = way.place.patience orelse return sys.fileSystemOf(descriptor) catch 0;
+        return patience.fileSystemOf(descriptor);
+    }
+
+    fn isOfProc(way: *const Way, descriptor: i32) bool {
+        return way.fileSystemOf(descriptor) == proc_magic;
+    }
+
+    fn isProcTop(way: *const Way, directory: i32) bool {
+        var stat: linux.Statx = undefined;
+        if (sys.statx(directory, "", stat_flags, &stat) != .SUCCESS) return false;
+        return stat.ino == proc_top_inode and way.isOfProc(directory);
     }
 
     /// `rest` may be a part of what is there.
@@ -147,20 +163,6 @@ fn descriptorOf(opened: sys.Opened) ?i32 {
         .descriptor => |number| number,
         .failed => null,
     };
-}
-
-fn isOfProc(descriptor: i32) bool {
-    return (sys.fileSystemOf(descriptor) catch 0) == proc_magic;
-}
-
-fn isServed(descriptor: i32) bool {
-    return file_systems.isServed(sys.fileSystemOf(descriptor) catch 0);
-}
-
-fn isProcTop(directory: i32) bool {
-    var stat: linux.Statx = undefined;
-    if (sys.statx(directory, "", stat_flags, &stat) != .SUCCESS) return false;
-    return stat.ino == proc_top_inode and isOfProc(directory);
 }
 
 fn isSame(a: i32, b: i32) bool {

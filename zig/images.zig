@@ -54,7 +54,7 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
     // Nothing can be asked of a process that is closed to us: its gap says so.
     try programs.correctPath(tracer, leader, auxv.pathAddress(owner.pid) catch 0);
     const since = tracer.names.since(leader.call.names_mark);
-    const found = programs.find(tracer, leader, &executable.identity, &since);
+    const found = programs.find(tracer, leader, &executable.identity, executable.link.path, &since);
     defer if (found == .file) sys.close(found.file.descriptor);
     const program_path = programs.pathOf(tracer, leader, executable.link.path, &found, &program_buffer, &flags);
     const program = fileOf(tracer, &found, &executable);

@@ -14,7 +14,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const decode = @import("decode.zig");
-const descriptors_mod = @import("descriptors.zig");
+const file_systems = @import("file_systems.zig");
 const mappings = @import("mappings.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
@@ -29,6 +29,8 @@ pub const Found = struct {
     inode: u64 = 0,
     ctime_ns: i64 = 0,
     birth_ns: i64 = 0,
+    /// It could not be looked up, or the path could not be read.
+    is_unknown: bool = false,
 
     fn isThere(found: *const Found) bool {
         return found.inode != 0;
@@ -82,11 +84,27 @@ fn look(tracer: *Tracer, thread: *const Thread, row: *const syscalls.Row, kind: 
 }
 
 fn find(tracer: *Tracer, thread: *const Thread, argument: u8) Found {
-    const path = decode.pathOf(tracer.tracees.bufferOf(&thread.call), argument) orelse return .{};
-    const descriptor = decode.openResolved(&calls.context(tracer, thread), path) orelse return .{};
+    const path = decode.pathOf(tracer.tracees.bufferOf(&thread.call), argument) orelse return .{ .is_unknown = true };
+    const context = calls.context(tracer, thread);
+    const descriptor = decode.openResolved(&context, path) orelse return .{ .is_unknown = !isAbsent(tracer, &context, path) };
     defer sys.close(descriptor);
-    const file = tracer.descriptors.identify(descriptor) catch return .{};
+    const file = tracer.descriptors.identify(descriptor) catch return .{ .is_unknown = true };
     return .{ .device = file.device, .inode = file.inode, .ctime_ns = file.ctime_ns, .birth_ns = file.birth_ns };
+}
+
+/// Not only not to be opened by us.
+fn isAbsent(tracer: *Tracer, context: *const decode.Context, path: []const u8) bool {
+    const slash = std.mem.findScalarLast(u8, path, '/') orelse return false;
+    var buffer: [256]u8 = undefined; // NAME_MAX
+    const name = path[slash + 1 ..];
+    if (name.len == 0 or name.len >= buffer.len) return false;
+    buffer[sys.append(&buffer, 0, name)] = 0;
+    const directory = decode.openResolved(context, if (slash == 0) "/" else path[0..slash]) orelse return false;
+    defer sys.close(directory);
+    const file = tracer.descriptors.identify(directory) catch return false;
+    if (file_systems.isServed(file.file_system)) return false;
+    var stat: linux.Statx = undefined;
+    return sys.statx(directory, buffer[0..name.len :0], linux.AT.SYMLINK_NOFOLLOW, &stat) == .NOENT;
 }
 
 /// After it has succeeded. `.as_read` unless there is a reason to think otherwise.
@@ -101,6 +119,7 @@ pub fn after(tracer: *Tracer, thread: *const Thread) Verdict {
 
 fn judge(kind: Kind, earlier: *const Both, now: *const Both, rivals: Rivals) Verdict {
     if (rivals.old) return .unknown;
+    for ([_]*const Both{ earlier, now }) |both| if (both.old.is_unknown or both.new.is_unknown) return .unknown;
     if (!earlier.old.isThere()) return if (now.old.isThere()) .unknown else .otherwise;
     // Two names of one file: nothing is done, and nothing can be seen.
     if (kind != .delete and earlier.old.isFile(&earlier.new)) return .unknown;
@@ -137,6 +156,7 @@ test "what is found under the names" {
     const later: Found = .{ .device = 1, .inode = 10, .ctime_ns = 7, .birth_ns = 7 };
     const b: Found = .{ .device = 1, .inode = 11, .ctime_ns = 5, .birth_ns = 2 };
     const none: Found = .{};
+    const unseen: Found = .{ .is_unknown = true };
     const old: Rivals = .{ .old = true };
     const new: Rivals = .{ .new = true };
     const Row = struct { kind: Kind, before: [2]Found, after: [2]Found, rivals: Rivals = .{}, verdict: Verdict };
@@ -156,6 +176,9 @@ test "what is found under the names" {
         .{ .kind = .exchange, .before = .{ a, b }, .after = .{ a, b }, .verdict = .otherwise },
         .{ .kind = .exchange, .before = .{ a, b }, .after = .{ later, moved }, .verdict = .otherwise },
         .{ .kind = .exchange, .before = .{ a, b }, .after = .{ none, moved }, .rivals = new, .verdict = .unknown },
+        .{ .kind = .delete, .before = .{ unseen, none }, .after = .{ none, none }, .verdict = .unknown },
+        .{ .kind = .move, .before = .{ a, unseen }, .after = .{ none, moved }, .verdict = .unknown },
+        .{ .kind = .move, .before = .{ a, none }, .after = .{ none, unseen }, .verdict = .unknown },
         .{ .kind = .delete, .before = .{ a, none }, .after = .{ none, none }, .verdict = .as_read },
         .{ .kind = .delete, .before = .{ a, none }, .after = .{ later, none }, .verdict = .as_read },
         .{ .kind = .delete, .before = .{ a, none }, .after = .{ a, none }, .verdict = .otherwise },

@@ -25,6 +25,12 @@ pub const Place = struct {
     /// A look-up may ask a server.
     patience: ?*Patience = null,
 
+    /// Files are served in the build.
+    fn isServed(place: *const Place) bool {
+        const patience = place.patience orelse return false;
+        return patience.needed;
+    }
+
     fn open(place: *const Place, path: [:0]const u8, flags: linux.O) sys.Opened {
         const patience = place.patience orelse return sys.open(linux.AT.FDCWD, path, flags);
         return patience.open(linux.AT.FDCWD, path, flags, false);
@@ -95,7 +101,7 @@ fn resolveWhole(descriptors: *Descriptors, place: Place, path: []const u8, out: 
 pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
     var buffer: [max + 64]u8 = undefined;
     if (path.len > max) return null;
-    if (follow.isNeeded(path)) return follow.open(place, path, flags.NOFOLLOW);
+    if (follow.isNeeded(path) or place.isServed()) return follow.open(place, path, flags.NOFOLLOW);
     if (place.roots_differ) return openInRoot(place, path, flags, &buffer);
     var at: usize = 0;
     if (path[0] == '/') {
@@ -142,6 +148,11 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
 /// The same, as a descriptor of ours.
 pub fn openBase(place: Place) ?i32 {
     var buffer: [max + 64]u8 = undefined;
+    if (place.directory_path.len > 0 and place.isServed()) {
+        // As we see it.
+        const here: Place = .{ .owner = place.owner, .directory = place.directory, .roots_differ = false, .patience = place.patience };
+        return follow.open(here, place.directory_path, false);
+    }
     const at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
     buffer[at] = 0;
     return descriptorOf(place.open(buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true }));

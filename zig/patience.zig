@@ -14,6 +14,7 @@
 //! `helpers_max` of them; where all wait, an answer is not waited for any more.
 const std = @import("std");
 const linux = std.os.linux;
+const file_systems = @import("file_systems.zig");
 const paths = @import("paths.zig");
 const ptrace = @import("ptrace.zig");
 const sys = @import("sys.zig");
@@ -22,6 +23,8 @@ const Fiber = @import("fiber.zig").Fiber;
 const assert = std.debug.assert;
 
 pub const helpers_max = 64;
+
+const kinds_max = 64;
 
 /// How long an answer is waited for: what a file server does takes microseconds, over a network milliseconds.
 pub const answer_max_ns = 5 * std.time.ns_per_s;
@@ -43,6 +46,10 @@ pub const Patience = struct {
     helpers: [helpers_max]Helper = @splat(.{}),
     tracer_pid: i32 = 0,
     tracer_tid: i32 = 0,
+    /// Kinds of file systems, by device.
+    kinds: [kinds_max]DeviceKind = @splat(.{}),
+
+    const DeviceKind = struct { is_known: bool = false, major: u32 = 0, minor: u32 = 0, kind: u32 = 0 };
 
     pub fn init() sys.Error!*Patience {
         const patience: *Patience = @ptrCast(@alignCast(try sys.mapPrivate(@sizeOf(Patience))));
@@ -205,6 +212,36 @@ pub const Patience = struct {
             if (got < work.length) break;
         }
         return filled;
+    }
+
+    /// The kind of a descriptor's file system (statfs, f_type), for which a server is asked once. 0: it does not answer.
+    pub fn fileSystemOf(patience: *Patience, descriptor: i32) u32 {
+        var stat: linux.Statx = undefined;
+        if (sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat) != .SUCCESS) return 0;
+        const entry = &patience.kinds[(stat.dev_minor ^ stat.dev_major << 4) % kinds_max];
+        if (entry.is_known and entry.major == stat.dev_major and entry.minor == stat.dev_minor) return entry.kind;
+        const answer = patience.about(sys.Error!u32, sys.fileSystemOf, descriptor, false) catch |e| switch (e) {
+            error.TraceeGone => return 0,
+            error.TimedOut => 0, // nor will it the next time
+        };
+        const kind = answer catch 0;
+        entry.* = .{ .is_known = true, .major = stat.dev_major, .minor = stat.dev_minor, .kind = kind };
+        return kind;
+    }
+
+    /// Something was mounted or unmounted: numbers of devices may mean others.
+    pub fn forgetFileSystems(patience: *Patience) void {
+        patience.kinds = @splat(.{});
+    }
+
+    /// Looks a name up in a directory. Where a process of the build may have to answer, only what the kernel knows already: of one name in a
+    /// directory it asks one question at a time, and whoever else wants that name waits for the answer to ours, which may never come.
+    pub fn openName(patience: *Patience, directory: i32, name: [:0]const u8, flags: linux.O) sys.Opened {
+        if (!patience.needed) return patience.open(directory, name, flags, false);
+        const known = sys.openCached(directory, name, flags);
+        if (known == .descriptor or known.failed != .AGAIN) return known;
+        if (file_systems.isServedByProcess(patience.fileSystemOf(directory))) return known;
+        return patience.open(directory, name, flags, false);
     }
 
     /// A question about a descriptor of ours.

@@ -5,6 +5,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
+const file_systems = @import("file_systems.zig");
 const name_changes = @import("name_changes.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
@@ -140,7 +141,13 @@ fn withoutDirectory(leader: *const Thread, path: []const u8) []const u8 {
     return if (rest[0] == '/') rest[1..] else path;
 }
 
-pub fn find(tracer: *Tracer, leader: *const Thread, executable: *const abi.FileIdentity, since: *const name_changes.Since) Program {
+pub fn find(
+    tracer: *Tracer,
+    leader: *const Thread,
+    executable: *const abi.FileIdentity,
+    executable_path: []const u8,
+    since: *const name_changes.Since,
+) Program {
     const call = &leader.call;
     // Closed to us: its own gap says so.
     if (executable.inode == 0) return .executable;
@@ -150,17 +157,30 @@ pub fn find(tracer: *Tracer, leader: *const Thread, executable: *const abi.FileI
     if (argument.len > 0 and since.touches(place(tracer, leader), argument)) return .unknown;
     const seen = if (call.file_known) identityBefore(tracer, leader) else null;
     if (seen) |file| if (isSame(&file, executable)) return .executable;
-    const descriptor = open(tracer, leader) orelse return .unknown;
+    const descriptor = open(tracer, leader) orelse return if (isCalled(tracer, leader, argument, executable, executable_path)) .executable else .unknown;
     const identity = tracer.descriptors.identify(descriptor) catch {
         sys.close(descriptor);
         return .unknown;
     };
     const is_executable = seen == null and isSame(&identity, executable);
-    if (is_executable or seen == null or !isSame(&identity, &seen.?) or !call.alone and (tracer.roots_differ or !isAbsolute(argument))) {
+    // What a process of the build serves is not looked up before the kernel has done so; afterwards it knows the name that it has found.
+    const is_it = if (seen) |file| isSame(&identity, &file) else isServed(tracer, &identity);
+    if (is_executable or !is_it or !call.alone and (tracer.roots_differ or !isAbsolute(argument))) {
         sys.close(descriptor);
         return if (is_executable) .executable else .unknown;
     }
     return .{ .file = .{ .descriptor = descriptor, .identity = identity } };
+}
+
+fn isServed(tracer: *const Tracer, file: *const abi.FileIdentity) bool {
+    return tracer.patience.needed and file_systems.isServedByProcess(file.file_system);
+}
+
+/// Where the name cannot be looked up, since a process of the build would have to be asked: whether the executable has that very name.
+fn isCalled(tracer: *Tracer, leader: *const Thread, argument: []const u8, executable: *const abi.FileIdentity, executable_path: []const u8) bool {
+    if (argument.len == 0 or !isServed(tracer, executable)) return false;
+    var buffer: [paths.max]u8 = undefined;
+    return std.mem.eql(u8, paths.calledBy(&tracer.descriptors, place(tracer, leader), argument, &buffer).path, executable_path);
 }
 
 /// Not from a directory or a descriptor, which another thread can exchange meanwhile, and back. (So can it its root, where that differs.)

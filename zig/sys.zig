@@ -191,6 +191,22 @@ pub fn openInRoot(root: i32, path: [*:0]const u8, flags: linux.O) Opened {
     return .of(linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
 }
 
+/// Only as far as the kernel knows all names on the way by itself; AGAIN: somebody would have to be asked, a disk or a server (openat2,
+/// Linux 5.12; a kernel without it answers always so).
+pub fn openCached(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
+    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
+    const resolve_cached = 0x20;
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_cached };
+    const opened: Opened = .of(linux.syscall4(.openat2, @as(u32, @bitCast(directory)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
+    return switch (opened) {
+        .descriptor => opened,
+        .failed => |e| switch (e) {
+            .INVAL, .NOSYS, .PERM => .{ .failed = .AGAIN }, // or a profile refuses it
+            else => opened,
+        },
+    };
+}
+
 pub fn openReadOnly(path: [*:0]const u8) Opened {
     return open(linux.AT.FDCWD, path, .{ .ACCMODE = .RDONLY, .CLOEXEC = true });
 }

@@ -2,8 +2,8 @@
 //! `served DIRECTORY MODE`. DIRECTORY is empty and gets a FUSE file system.
 //!   polite: the files are read, written to and run, and the server answers whoever asks.
 //!   memory: the path of a call is in memory that is mapped from such a file.
-//!   mute-OPERATION: the server does not answer that to anybody but the process that reads the file. Not for lookup: of one name
-//!     the kernel makes one at a time, and the reader would wait for ours.
+//!   mute-OPERATION: the server does not answer that to anybody but the process that reads the file. Of look-ups of one
+//!     name the kernel makes one at a time: the reader would wait for another's.
 //!   alone: only serves, until it is killed; whoever opens DIRECTORY/text first is answered, others are not, and who looks for
 //!     DIRECTORY/lost never is.
 const t = @import("lib/tracee.zig");
