@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { emptyWalk, lookAt, type Unread, type Walk, type WalkOptions, walk } from "../src/facts/walk.ts";
+import { emptyWalk, type FoundFile, lookAt, type Unread, type Walk, type WalkOptions, walk } from "../src/facts/walk.ts";
 import { holesLeft } from "../src/file-limits.ts";
 
 const root = mkdtempSync(join(tmpdir(), "cilock-walk-"));
@@ -261,3 +261,27 @@ test("a large file is read once, however many names and links lead to it", () =>
 function settle(directory: string): void {
   while (look(directory).files.some(file => !file.settled)) Bun.sleepSync(5);
 }
+
+test("what cannot count is passed over, and nothing else, whatever it is called", () => {
+  // One byte each; the two of "Ã¼" are one character, and a backslash is escaped: as long as before.
+  const names = ["a", "d/a", "d/ü", "d/Ã¼\\", "d/Ã¼\\\\", "d/\\", "d/\\\\", "d/\x01", "d/e/f"];
+  const directory = tree({ ...Object.fromEntries(names.map(name => [name, name])), l: { link: "d/a" }, m: { link: "d" } });
+  const told = (options: Partial<WalkOptions>) => {
+    const { files, unread } = look(directory, options);
+    return [files.map(({ path, inode, digest }) => ({ path, inode, digest })), unread];
+  };
+  const all = look(directory).files;
+  expect(all.length).toBe(names.length + 1 + 8);
+  for (const { path, inode } of all) {
+    const wanted = { isWanted: (file: FoundFile) => file.path === path || file.target?.endsWith(`/${path}`) === true };
+    const asked: string[] = [];
+    const mayCount = (one: string) => {
+      asked.push(one);
+      return one === path;
+    };
+    expect(told({ ...wanted, mayCount })).toEqual(told(wanted));
+    expect(asked).not.toContain("l");
+    const byInode = { isWanted: (file: FoundFile) => file.inode === inode };
+    expect(told({ ...byInode, mayCount: (_, number) => number === Number(inode) })).toEqual(told(byInode));
+  }
+});

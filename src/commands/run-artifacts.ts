@@ -89,6 +89,7 @@ function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, fi
       if (isProduct) chosen.add(file.path);
       return isProduct;
     },
+    mayCount: (path, inode) => products.mayBeProduct(path, inode),
     known: file => products.digestOf(file),
   };
   const inside = walkIn(before, { ...options, earlier: before.walk });

@@ -9,6 +9,7 @@ import type { HashName } from "../hashes.ts";
 import { escapeBytes, unescapeText } from "../text.ts";
 import type { DigestSet } from "../trace/observation.ts";
 import { errorWord, identityOfStat, readContents } from "./file-contents.ts";
+import { isInside, join, latin1, plainText } from "./path-bytes.ts";
 import { realPath } from "./real-path.ts";
 
 export type { HashName };
@@ -70,13 +71,14 @@ export interface WalkOptions {
   readonly isOneEntry?: (path: string) => boolean;
   /** Files that count; all, if it is left out. Those in such directories are read in any case. */
   readonly isWanted?: (file: FoundFile) => boolean;
+  /** False: `isWanted` would say so of every file with that path, or that inode of any device, that no link has led to. */
+  readonly mayCount?: (path: string, inode: number) => boolean;
   /** The digest of a file that need not be read. */
   readonly known?: (file: FoundFile) => DigestSet | undefined;
 }
 
 /** Why a directory, or a file that a link leads to, of such a file system was not read. */
 export const pseudoFileSystem = "pseudo-filesystem";
-const slash = 0x2f;
 /** Bytes from which on a file is read once, whatever its names. */
 const largeFrom = 64n << 10n;
 
@@ -170,8 +172,32 @@ class Walker {
       this.#directories.push({ path: `${shown.length === 0 ? "." : escapeBytes(shown)}/`, linked });
       this.#oneEntry = { linked, isLinked: false };
     }
-    for (const name of names) this.#entry(join(real, name), shown.length === 0 ? name : join(shown, name), [...above, here]);
+    const isHere = this.#oneEntry === undefined && (shown.length === 0 || this.#isAt(real, shown));
+    const text = isHere && this.options.mayCount !== undefined ? plainText(real) : undefined;
+    const directories = [...above, here];
+    for (const name of names) {
+      if (text !== undefined && this.#isPassedOver(text, shown.length, name)) continue;
+      this.#entry(join(real, name), shown.length === 0 ? name : join(shown, name), directories);
+    }
     this.#oneEntry = outer;
+  }
+
+  /**
+   * Nearly all files of a large tree, in half the time: no bigints, and no Buffers.
+   * `shownLength`: of the directory's path below the root, which is the end of `directory`.
+   */
+  #isPassedOver(directory: string, shownLength: number, name: Buffer): boolean {
+    const plainName = plainText(name);
+    if (plainName === undefined) return false;
+    const path = directory === "/" ? `/${plainName}` : `${directory}/${plainName}`;
+    try {
+      const stat = lstatSync(path);
+      if (!stat.isFile() || !Number.isSafeInteger(stat.ino)) return false;
+      const below = shownLength === 0 ? plainName : path.slice(-(shownLength + 1 + plainName.length));
+      return this.options.mayCount?.(below, stat.ino) === false;
+    } catch {
+      return false; // and the closer look says why
+    }
   }
 
   #entry(real: Buffer, shown: Buffer, above: readonly string[]): void {
@@ -293,19 +319,4 @@ function fileKey(stat: BigIntStats): string {
 /** Asked per directory: a mount point below the root is not always another device (bind mounts are not). */
 function isPseudoFileSystem(path: Buffer): boolean {
   return pseudoFileSystems.has(statfsSync(path).type);
-}
-
-function isInside(root: Buffer, path: Buffer): boolean {
-  if (root.equals(path) || root.length === 1) return true;
-  return path.length > root.length && path[root.length] === slash && path.subarray(0, root.length).equals(root);
-}
-
-function join(directory: Buffer, name: Buffer): Buffer {
-  if (directory.length === 1 && directory[0] === slash) return Buffer.concat([directory, name]);
-  return Buffer.concat([directory, Buffer.of(slash), name]);
-}
-
-/** One character per byte: lets a Set hold paths of any bytes. */
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("latin1");
 }

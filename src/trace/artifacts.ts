@@ -2,7 +2,7 @@
 // gave its name, and what is there at the end. Which files those are goes by inodes: names can be links, and another
 // mount namespace has others. Pure: whoever looks at files asks here.
 import { relativeTo } from "./classes.ts";
-import { fileKey } from "./file-types.ts";
+import { fileKey, inodeOfKey } from "./file-types.ts";
 import type { DigestSet, TraceFiles } from "./observation.ts";
 
 interface Artifact {
@@ -58,11 +58,21 @@ export class TracedProducts {
   readonly #options: ArtifactOptions;
   /** Names that the build left. */
   readonly #outputs: ReadonlySet<string>;
+  /** Of files that it wrote, on any device. */
+  readonly #inodes: ReadonlySet<number>;
 
   constructor(files: TraceFiles, options: ArtifactOptions) {
     this.#files = files;
     this.#options = options;
     this.#outputs = new Set(files.outputs.flatMap(({ path, present }) => (present ? [path] : [])));
+    this.#inodes = new Set(Array.from(files.written.keys(), inodeOfKey));
+  }
+
+  /** False: `isProduct` is false of all such files, unless a link has led to them. Takes an inode that a number can hold. */
+  mayBeProduct(below: string, inode: number): boolean {
+    if (this.#inodes.has(inode)) return true;
+    const path = this.#absolute(below);
+    return this.#outputs.has(path) || this.#isMade(path);
   }
 
   /** `path` is below the working directory, or absolute. */

@@ -77,6 +77,9 @@ export const lifeKey = (file: { device: bigint; inode: bigint; birthNs: bigint }
 /** One text per inode. Inodes come back after a deletion: see `lifeKey`. */
 export const fileKey = (file: { device: bigint; inode: bigint }): string => `${file.device}:${file.inode}`;
 
+/** Rounded, where it is more than a number can hold. */
+export const inodeOfKey = (key: string): number => Number(key.slice(key.indexOf(":") + 1));
+
 /** `path` as a process with this root directory sees it. A path outside of it (opened before chroot) stays as it is. */
 export function belowRoot(path: string, root: string): string {
   if (root === "" || !path.startsWith(root)) return path;
