@@ -90,7 +90,15 @@ const hold = () => {
 const startNs = 1_800_000_000_000_000_000n;
 function header(process: number): EventHeader {
   return {
-    header: { truncated: false, unreadable: false, unresolved: false, denied: false, deleted: false, hasWriters: false },
+    header: {
+      truncated: false,
+      unreadable: false,
+      unresolved: false,
+      denied: false,
+      deleted: false,
+      hasWriters: false,
+      unsettled: false,
+    },
     sequence: sequence,
     timeNs: startNs + BigInt(sequence++) * 1000n,
     tid: 100 + process,

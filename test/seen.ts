@@ -25,6 +25,8 @@ const line = z.discriminatedUnion("see", [
   z.object({ see: z.literal("open"), pid, path: path.optional(), pathHex: z.string().optional(), access: z.string(), how }),
   z.object({ see: z.literal("no-open"), pid, path, how }),
   z.object({ see: z.literal("unhashed"), pid, path, reason: z.string() }),
+  // What it found, with zeros up to that size, or that it is not known.
+  z.object({ see: z.literal("read-or-unhashed"), pid, path, content: z.string(), size: z.int(), reason: z.string() }),
   z.object({ see: z.literal("written"), pid, path, how }),
   z.object({ see: z.literal("no-written"), pid, path }),
   // With --trace-detail full.
@@ -87,12 +89,13 @@ function check(record: Record, one: Line): string | undefined {
       const entry = processOf(record, one.pid);
       return one.path in entry.openedfiles ? "a failed open is listed" : undefined;
     }
-    case "unhashed": {
+    case "unhashed":
+      return checkUnhashed(processOf(record, one.pid), one);
+    case "read-or-unhashed": {
       const entry = processOf(record, one.pid);
-      if (JSON.stringify(entry.openedfiles[one.path]) !== "{}")
-        return `openedfiles has ${JSON.stringify(entry.openedfiles[one.path])}`;
-      const reasons = entry.unhashedOpens.filter(found => found.path === one.path).map(found => found.reason);
-      return reasons.includes(one.reason) ? undefined : `reasons are ${reasons.join(", ") || "none"}`;
+      const content = Buffer.alloc(one.size);
+      content.write(one.content);
+      return entry.openedfiles[one.path]?.sha256 === sha256(content) ? undefined : checkUnhashed(entry, one);
     }
     case "written": {
       const expected = sha256(readFileSync(one.path));
@@ -177,6 +180,13 @@ function checkOpen(entry: ProcessEntry, key: string, one: Line & { see: "open" }
     default:
       return digest.sha256 ? undefined : `no digest; reasons are ${reasons.join(", ") || "none"}`;
   }
+}
+
+function checkUnhashed(entry: ProcessEntry, one: { path: string; reason: string }): string | undefined {
+  const digest = JSON.stringify(entry.openedfiles[one.path]);
+  if (digest !== "{}") return `openedfiles has ${digest}`;
+  const reasons = entry.unhashedOpens.filter(found => found.path === one.path).map(found => found.reason);
+  return reasons.includes(one.reason) ? undefined : `reasons are ${reasons.join(", ") || "none"}`;
 }
 
 /** The first content under the path, and every other one in fileVersions, in order. */

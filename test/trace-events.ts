@@ -103,6 +103,7 @@ export class Script {
       denied: false,
       deleted: false,
       hasWriters: false,
+      unsettled: false,
       ...flags,
     };
     const timeNs = this.#now ?? BigInt(Date.now()) * 1_000_000n;
@@ -180,15 +181,18 @@ export class Script {
       root?: string;
       name?: string;
       deleted?: boolean;
+      /** It has writers too. */
+      unsettled?: boolean;
     } = {},
   ): void {
+    const unsettled = options.unsettled ?? false;
     const held =
       options.notHeld === undefined
         ? this.hold(path)
         : { held: -1, file: options.notHeld === "known_content" ? identityOf(path) : noFile };
     this.send({
       kind: "open",
-      ...this.header(serial, { deleted: options.deleted ?? false }),
+      ...this.header(serial, { deleted: options.deleted ?? false, hasWriters: unsettled, unsettled }),
       file: { ...held.file, ...options.file },
       flags: BigInt(flags),
       mode: 0o644,

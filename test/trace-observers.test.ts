@@ -152,6 +152,16 @@ describe("readers", () => {
     }
   });
 
+  test("what its writers could change without a trace is not known, though it looks the same", async () => {
+    const script = new Script();
+    script.process(1, 0);
+    const path = write("input", "content");
+    script.open(1, path, O.O_RDONLY, { unsettled: true });
+    const observation = await script.finish();
+    expect(nth(observation, 1).openedFiles.get(path)).toEqual({});
+    expect(kinds(observation)).toEqual(["changed-while-read"]);
+  });
+
   test("a first content that is unknown is not replaced by a later one", async () => {
     const script = new Script();
     script.process(1, 0);

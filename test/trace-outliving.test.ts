@@ -2,7 +2,7 @@
 // through which a file changes while somebody reads it. No call says so; the digests must be right, or the record says that they are not known.
 import { describe, expect, test } from "bun:test";
 import { recordOf, Scratch, start, tracee, users } from "./harness.ts";
-import { Overlay, whyNoOverlay } from "./overlay.ts";
+import { Mounted, whyNotMounted } from "./mounted.ts";
 import { gaps } from "./record.ts";
 import { inconsistencies, parseLines, unseen } from "./seen.ts";
 
@@ -22,7 +22,7 @@ const ways = [
 /** There the kernel counts no writer for a map. */
 const waysOnOverlay = ["sent", "mapped", "memory", "made-writable", "unmapped"];
 
-const noOverlay = whyNoOverlay();
+const noOverlay = whyNotMounted("overlay");
 if (noOverlay !== undefined) console.warn(`not tested on overlayfs: ${noOverlay}`);
 
 for (const user of users) {
@@ -31,7 +31,7 @@ for (const user of users) {
     for (const [way, onOverlay] of all) {
       test.skipIf(onOverlay && noOverlay !== undefined)(onOverlay ? `${way}, on overlayfs` : way, async () => {
         using scratch = new Scratch(user);
-        using _ = onOverlay ? new Overlay(scratch) : undefined;
+        using _ = onOverlay ? new Mounted("overlay", scratch) : undefined;
         const child = start(scratch, [tracee("outlives", scratch), way], { trace: true });
         const ran = await child.end();
         expect(ran.stderr).not.toContain("tracee:");

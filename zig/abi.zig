@@ -278,6 +278,8 @@ pub const Flag = enum(u16) {
     deleted = 4,
     /// `open` and `inherited`, for reading and with a descriptor: somebody had the file open for writing at that moment.
     has_writers = 5,
+    /// `open`, with `has_writers`: they may have written to it since, and the record's ctime and size would still be the file's.
+    unsettled = 6,
 };
 
 /// What a file is, whatever it is called: struct stat, and the magic number of its file system.

@@ -294,7 +294,7 @@ fn isUninteresting(tracer: *Tracer, thread: *Thread, row: *const Row) bool {
 fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
     const call = &thread.call;
     checkNames(tracer, thread, returned);
-    defer if (call.at_exit != .closing) {
+    defer if (call.at_exit != .closing and !comesAgain(thread)) {
         tracer.tracees.releaseBuffer(call);
         call.* = .{};
     };
@@ -320,6 +320,11 @@ fn onExit(tracer: *Tracer, thread: *Thread, returned: i64) Error!void {
             try lookForEscaped(tracer, thread, result),
         .closing => unreachable, // returned above
     }
+}
+
+fn comesAgain(thread: *const Thread) bool {
+    const delay = thread.delayed orelse return false;
+    return delay.until == .later;
 }
 
 fn checkNames(tracer: *Tracer, thread: *Thread, returned: i64) void {

@@ -10,6 +10,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const file_systems = @import("file_systems.zig");
+const change_times = @import("change_times.zig");
 const known_content = @import("known.zig");
 const sys = @import("sys.zig");
 const patience_mod = @import("patience.zig");
@@ -43,6 +44,8 @@ pub const Held = struct {
     has_writers: bool = false,
     /// That is certain, or one is known to be alive: it may write at any moment. Not of what a server has.
     may_change: bool = false,
+    /// As `has_writers`, and it may change without a trace in its ctime (change_times.zig).
+    unsettled: bool = false,
 };
 
 /// A tracee's descriptor in our table. `close` before the tracee goes on.
@@ -68,6 +71,7 @@ pub const Descriptors = struct {
     /// /proc/self/fd: a name below it is half a microsecond cheaper than the whole path.
     own_links: i32,
     pidfd_getfd_works: bool,
+    has_multigrain: bool,
     pidfds: [64]Pidfd = @splat(.{}),
     file_systems: [64]FileSystem = @splat(.{}),
     /// By number: readers' files that the front end has not closed when last looked at.
@@ -97,6 +101,7 @@ pub const Descriptors = struct {
             .known = try .init(),
             .own_links = own_links,
             .pidfd_getfd_works = pidfd_getfd_works,
+            .has_multigrain = change_times.hasMultigrain(),
         };
     }
 
@@ -261,6 +266,8 @@ pub const Descriptors = struct {
         for_writing: bool,
         /// Serial of the process that opened it.
         process: u32,
+        /// Nothing is handed over of what is `unsettled`.
+        only_settled: bool = false,
     };
 
     /// A descriptor of `taken` for the front end, or why there is none. Counts it as handed over: the record must follow.
@@ -283,6 +290,11 @@ pub const Descriptors = struct {
             }
         };
         const judgement = if (options.for_writing) no_reader else descriptors.judge(copy, file);
+        const unsettled = judgement.has_writers and file.size > 0 and !change_times.willMove(file, descriptors.has_multigrain);
+        if (unsettled and options.only_settled) {
+            descriptors.close(copy);
+            return .{ .unsettled = true };
+        }
         if (!descriptors.countHandedOver()) {
             descriptors.close(copy);
             return .{ .not_held = .unreadable, .errno = sys.errnoNumber(.TIMEDOUT) };
@@ -292,7 +304,7 @@ pub const Descriptors = struct {
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
         const may_change = judgement.has_writers and !file_systems.isServed(file.file_system) and
             (judgement.is_certain or descriptors.hasLivingWriter(file, 0));
-        return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers, .may_change = may_change };
+        return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers, .may_change = may_change, .unsettled = unsettled };
     }
 
     const no_reader: known_content.Known.Judgement = .{ .may_stand = false, .has_writers = false, .is_certain = true };

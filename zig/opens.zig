@@ -5,6 +5,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const decode = @import("decode.zig");
+const change_times = @import("change_times.zig");
 const descriptors_mod = @import("descriptors.zig");
 const guards = @import("guards.zig");
 const kernel_programs = @import("kernel_programs.zig");
@@ -187,7 +188,15 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
     else
-        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{ .for_writing = isForWriting(fixed.flags), .process = owner.process });
+        tracer.descriptors.hold(taken.descriptor, &fixed.file, .{
+            .for_writing = isForWriting(fixed.flags),
+            .process = owner.process,
+            .only_settled = maySettle(call, &fixed.file),
+        });
+    if (held.unsettled) {
+        if (maySettle(call, &fixed.file)) return letSettle(tracer, thread, &fixed.file);
+        flags |= records.bit(.unsettled);
+    }
     if (held.has_writers) flags |= records.bit(.has_writers);
     fixed.held = held.descriptor;
     fixed.not_held = @backingInt(held.not_held);
@@ -215,6 +224,21 @@ pub fn afterTruncate(tracer: *Tracer, thread: *Thread) void {
     if (target.device != file.device or target.inode != file.inode) tracer.gap(thread, .unreadable_descriptor, 0, path);
     const held = tracer.descriptors.hold(descriptor, &file, .{ .for_writing = true, .process = tracer.owner(thread).process });
     recordOwn(tracer, thread, descriptor, .{ .file = &file, .held = &held, .flags = o_wronly | o_trunc, .number = call.number, .abi = call.abi, .size_before = call.size_before });
+}
+
+/// So long a reader waits at most for a file whose writers leave no tick out.
+const settle_max_ns = 100 * std.time.ns_per_ms;
+
+fn maySettle(call: *const Call, file: *const abi.FileIdentity) bool {
+    return call.unsettled_since_ns == 0 or sys.nowNs() - call.unsettled_since_ns < settle_max_ns + change_times.granuleOf(file);
+}
+
+/// Somebody may write to it in this tick of the clock without a trace, before the reader has read or while we digest. So the reader waits, a tick
+/// or two, and is given what is there then: `after` comes again.
+fn letSettle(tracer: *Tracer, thread: *Thread, file: *const abi.FileIdentity) void {
+    const now = sys.nowNs();
+    if (thread.call.unsettled_since_ns == 0) thread.call.unsettled_since_ns = now;
+    tracer.tracees.setDelay(thread, .{ .device = file.device, .inode = file.inode, .since_ns = now, .until = .later });
 }
 
 /// A file that the kernel opens in the course of an exec, without a call. `descriptor`: ours, and stays the caller's.

@@ -47,7 +47,13 @@ pub const Thread = struct {
     call: Call = .{},
 
     pub const Turn = union(enum) { none, queued: stop.Stop, waiting: u16 };
-    pub const Delay = struct { device: u64, inode: u64, since_ns: u64 };
+    pub const Delay = struct {
+        device: u64,
+        inode: u64,
+        since_ns: u64,
+        /// `later`: its stop is handled once more.
+        until: enum { read, later } = .read,
+    };
 
     pub const State = enum {
         free,
@@ -113,6 +119,8 @@ pub const Call = struct {
     /// The file that is to be opened for writing, if it is there.
     target: ?Target = null,
     size_before: u64 = abi.size_unknown,
+    /// Since when its file is waited for; 0: it is not.
+    unsettled_since_ns: u64 = 0,
     /// With full detail: the regular file that is written to.
     writes: ?struct { device: u64, inode: u64 } = null,
 

@@ -324,11 +324,7 @@ pub const Tracer = struct {
         if (stop == .gone) return families.onGone(tracer, tid, status);
         const thread = tracer.tracees.find(tid) orelse return families.park(tracer, tid, stop);
         switch (thread.state) {
-            .running => {
-                if (!tracer.patience.needed) return tracer.handleAndGo(thread, stop);
-                try tracer.turns.take(tracer, thread, stop);
-                if (tracer.turns.isBusy()) tracer.keepTicking(turn_tick_ms);
-            },
+            .running => try tracer.give(thread, stop),
             .expected => {
                 tracer.tracees.setState(thread, .running);
                 thread.in_group_stop = stop == .group;
@@ -342,6 +338,12 @@ pub const Tracer = struct {
             .parked => {}, // it is stopped already
             .free => unreachable, // `find` returns none
         }
+    }
+
+    fn give(tracer: *Tracer, thread: *Thread, stop: Stop) HandleError!void {
+        if (!tracer.patience.needed) return tracer.handleAndGo(thread, stop);
+        try tracer.turns.take(tracer, thread, stop);
+        if (tracer.turns.isBusy()) tracer.keepTicking(turn_tick_ms);
     }
 
     pub fn handleAndGo(tracer: *Tracer, thread: *Thread, stop: Stop) HandleError!void {
@@ -447,7 +449,7 @@ pub const Tracer = struct {
         const tracees = &tracer.tracees;
         const now = sys.nowNs();
         if (tracees.parked_count > 0) families.adoptParked(tracer, now);
-        if (tracees.delayed_count > 0) tracer.resumeDelayed(now);
+        if (tracees.delayed_count > 0) try tracer.resumeDelayed(now);
         if (tracer.session.killRequested()) {
             tracer.killAll();
         } else if (tracer.deadline_ns) |deadline| {
@@ -458,13 +460,22 @@ pub const Tracer = struct {
         if (tracees.parked_count > 0 or tracer.deadline_ns != null or tracer.killing) tracer.keepTicking(tick_ms) else ptrace.stopTicks();
     }
 
-    /// Those whose file the front end has read by now.
-    fn resumeDelayed(tracer: *Tracer, now: u64) void {
+    /// Those whose file the front end has read by now, and readers whose file may have settled.
+    fn resumeDelayed(tracer: *Tracer, now: u64) HandleError!void {
         for (tracer.tracees.all()) |*thread| {
             const delay = thread.delayed orelse continue;
-            if (now - delay.since_ns < delay_max_ns and tracer.descriptors.isBeingRead(delay.device, delay.inode)) continue;
-            tracer.tracees.setDelay(thread, null);
-            tracer.go(thread, 0) catch {}; // gone: its death is reported
+            switch (delay.until) {
+                .read => {
+                    if (now - delay.since_ns < delay_max_ns and tracer.descriptors.isBeingRead(delay.device, delay.inode)) continue;
+                    tracer.tracees.setDelay(thread, null);
+                    tracer.go(thread, 0) catch {}; // gone: its death is reported
+                },
+                .later => {
+                    if (now <= delay.since_ns) continue;
+                    tracer.tracees.setDelay(thread, null);
+                    tracer.give(thread, .syscall) catch |e| if (e != error.TraceeGone) return e;
+                },
+            }
         }
     }
 

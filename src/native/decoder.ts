@@ -397,6 +397,7 @@ export class Decoder {
         denied: has("denied"),
         deleted: has("deleted"),
         hasWriters: has("has_writers"),
+        unsettled: has("unsettled"),
       };
       this.#flagSets[bits] = flags;
     }

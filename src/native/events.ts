@@ -28,6 +28,8 @@ export interface HeaderFlags {
   readonly deleted: boolean;
   /** Of a reader's: somebody had the file open for writing at that moment. */
   readonly hasWriters: boolean;
+  /** The same, and they may write without a trace in the file's ctime and size. */
+  readonly unsettled: boolean;
 }
 
 /** In every event. */

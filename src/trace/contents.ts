@@ -32,7 +32,7 @@ export interface FileRecord {
   heldErrno: number;
   content: number;
   /** Of opens. */
-  header?: { hasWriters: boolean };
+  header?: { hasWriters: boolean; unsettled: boolean };
 }
 
 interface Reader {
@@ -343,13 +343,18 @@ export class Contents {
       // What a map's owner has stored meanwhile shows nowhere.
       const hasWriters = record.header?.hasWriters === true && result.kind === "digest";
       const stored = hasWriters && inode.mappedNs !== undefined;
-      if (rewritten || stored || result.kind === "changed") this.#lost(reader);
-      else this.settle(content, result, record.process, path);
-      if (hasWriters && !stored) {
+      // Nor what a writer has written in the tick of the clock in which it was opened.
+      const unsettled = record.header?.unsettled === true && result.kind === "digest";
+      if (rewritten || stored || unsettled || result.kind === "changed") {
+        this.#lost(reader);
+        return;
+      }
+      this.settle(content, result, record.process, path);
+      if (hasWriters) {
         inode.shared ??= [];
         inode.shared.push({ reader, endNs: result.endNs });
       }
-      if (!hasMoved || rewritten) return;
+      if (!hasMoved) return;
       inode.doubtful ??= [];
       inode.doubtful.push({ reader, ctimeNs: result.state.ctimeNs });
     });
