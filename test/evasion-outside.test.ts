@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { nobody, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
+import { Outsiders, python, said } from "./outsiders.ts";
 import { gaps } from "./record.ts";
 import { inconsistencies, parseLines, unseen } from "./seen.ts";
 
@@ -94,6 +95,25 @@ for (const user of users) {
       expect(ran.stderr).not.toContain("tracee:");
       expect(ran.status).toBe(0);
       expect(gaps(recordOf(ran))).toEqual([]);
+    });
+
+    test.skipIf(!python)("somebody else's terminal is a gap; one that the build makes is none", async () => {
+      using scratch = new Scratch(user);
+      const outsiders = new Outsiders();
+      const other = outsiders.start(scratch, "m,s=os.openpty(); print(os.ttyname(s), flush=True); sys.stdin.read()");
+      const path = await said(other);
+      const write = (to: string) => `import os; m,s=os.openpty(); os.write(os.open(${to}, os.O_WRONLY|os.O_NOCTTY), b"work")`;
+      const traced = async (program: string) => {
+        const ran = await start(scratch, [python ?? "", "-c", program], { trace: true }).end();
+        expect(ran.stderr).not.toContain("Traceback");
+        return recordOf(ran);
+      };
+      const given = await traced(write(`"${path}"`));
+      expect(given.commandRun.completeness?.gaps.map(({ kind, detail }) => `${kind} ${detail}`).join()).toMatch(
+        new RegExp(`^delegated .*: terminal ${path}$`),
+      );
+      expect(gaps(await traced(write("os.ttyname(s)")))).toEqual([]);
+      outsiders.end();
     });
   });
 }

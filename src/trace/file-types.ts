@@ -38,6 +38,7 @@ const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFSOCK = 0o140000;
 const S_IFDIR = 0o040000;
+const S_IFCHR = 0o020000;
 const S_IFIFO = 0o010000;
 
 const reasonOfType: ReadonlyMap<number, UnhashedReason> = new Map([
@@ -51,6 +52,7 @@ const reasonOfType: ReadonlyMap<number, UnhashedReason> = new Map([
 
 export const isRegular = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFREG;
 export const isSocket = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFSOCK;
+export const isCharacterDevice = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFCHR;
 export const isFifo = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFIFO;
 export const isDirectory = (file: FileIdentity): boolean => (file.mode & S_IFMT) === S_IFDIR;
 

@@ -20,6 +20,7 @@ import { OutsideOpens } from "./outside-opens.ts";
 import { createPeerFinder } from "./peers.ts";
 import { Processes, type ProcessesOptions, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
+import { Terminals } from "./terminals.ts";
 
 export type { HashName } from "./digest-file.ts";
 
@@ -68,6 +69,7 @@ export class Trace {
   readonly #syscalls: Syscalls;
   readonly #network: Network;
   readonly #outsideOpens: OutsideOpens;
+  readonly #terminals: Terminals;
   #survivors = 0;
   #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set() };
 
@@ -115,6 +117,7 @@ export class Trace {
       findPeer: createPeerFinder(this.#digester, hashes),
     };
     this.#outsideOpens = new OutsideOpens(others);
+    this.#terminals = new Terminals(reportGap);
     this.#network = new Network({
       ...others,
       parentOf: process => this.#processes.parentOf(process),
@@ -130,6 +133,7 @@ export class Trace {
         this.#keyFiles.onOpen(event);
         this.#syscalls.onOpen(event);
         this.#outsideOpens.onOpen(event);
+        this.#terminals.onOpen(event);
         return;
       case "syscall":
         this.#files.onSyscall(event);
@@ -157,6 +161,7 @@ export class Trace {
         this.#syscalls.onInherited(event);
         this.#network.onInherited(event);
         this.#outsideOpens.onInherited(event);
+        this.#terminals.onInherited(event);
         return;
       case "writers_left":
         this.#files.onWritersLeft(event);
