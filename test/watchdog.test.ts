@@ -18,6 +18,8 @@ interface Row {
   whom?: "worker";
   /** What the record may say when it is killed there: whether it can still be asked then is a matter of luck. */
   mayMiss?: string[];
+  /** What a child ends with that goes on when the worker is killed. */
+  orphan?: number;
   /** Also frozen there, by a cgroup of these versions. */
   freeze?: FreezerVersion[];
 }
@@ -32,12 +34,12 @@ const rows: Row[] = [
   { what: "open", at: ["seccomp", "result", "resume"], mayMiss: unknownResult },
   { what: "write", at: ["seccomp", "seccomp", "seccomp", "result", "resume"] },
   { what: "fork", at: ["wait", "trap"], freeze: [1, 2] },
-  { what: "fork", at: ["wait", "trap"], whom: "worker", mayMiss: unannounced },
+  { what: "fork", at: ["wait", "trap"], whom: "worker", mayMiss: unannounced, orphan: 3 },
   { what: "fork", at: ["wait", "trap", "fork"], mayMiss: unannounced },
   { what: "fork", at: ["wait", "trap", "fork", "resume"] },
   { what: "fork", at: ["wait", "trap", "fork", "resume", "resume"] },
   { what: "vfork", at: ["wait", "trap"] },
-  { what: "vfork", at: ["wait", "trap"], whom: "worker", mayMiss: unannounced },
+  { what: "vfork", at: ["wait", "trap"], whom: "worker", mayMiss: unannounced, orphan: 5 },
   { what: "vfork", at: ["wait", "trap", "vfork"], mayMiss: unannounced, freeze: [2] },
   { what: "vfork", at: ["wait", "trap", "vfork", "resume"] },
   { what: "vfork", at: ["exec"] },
@@ -74,6 +76,7 @@ describe.skipIf(!isRoot)("somebody outside strikes a process where it stands", (
       const record = check(struck, ran);
       expect(processOf(record, struck.process).exitsignal).toBe("SIGKILL");
       expect(gaps(record).filter(kind => !row.mayMiss?.includes(kind))).toEqual([]);
+      if (row.orphan !== undefined) expect(record.processes[2]?.exitcode).toBe(row.orphan);
     });
   }
 
