@@ -26,7 +26,7 @@ import { MadeNames } from "./made-names.ts";
 import type { OutputFile, TraceFiles, WrittenInode } from "./observation.ts";
 import { Reads, ReadsTable } from "./reads.ts";
 import { UnwrittenLinks } from "./unwritten-links.ts";
-import type { OpenForWriting } from "./written-file.ts";
+import { byProcess, type OpenForWriting } from "./written-file.ts";
 import { WrittenFiles } from "./written-files.ts";
 
 interface Label {
@@ -194,7 +194,7 @@ export class Files {
   #writtenInodes(): Map<string, WrittenInode> {
     const inodes = new Map<string, WrittenInode>(this.#unreadOutputs);
     for (const file of this.#written.all()) {
-      const { left, leftState: state } = file.writers.get(file.lastWriter) ?? {};
+      const { left, leftState: state } = byProcess.get(file.writers, file.lastWriter) ?? {};
       const isVague = file.remote || this.#mappedFiles.has(file.key);
       const isSure = left && state && isKnown(left) && !isVague;
       inodes.set(file.key, {

@@ -2,7 +2,12 @@
 import type { FileIdentity } from "../native/events.ts";
 import type { Content } from "./contents.ts";
 import type { FileState } from "./digest-file.ts";
+import { type Few, fewOf } from "./few.ts";
 import { fileKey, isRemote, lifeKey } from "./file-types.ts";
+
+export const byProcess = fewOf((writer: Writer) => writer.process);
+export const underWay = fewOf((digest: UnderWay) => digest);
+export const tentative = fewOf((digest: Tentative) => digest);
 
 /** One process and one file that it has opened for writing, or truncated. */
 export interface Writer {
@@ -34,22 +39,22 @@ export interface WrittenFile {
   readonly before: { size: bigint; mtimeNs: bigint };
   size: bigint;
   /** By process: one for each, however often and by whatever name it has opened the file. */
-  readonly writers: Map<number, Writer>;
+  writers: Few<number, Writer>;
   /** Those whose last content is still to come. */
-  readonly live: Map<number, Writer>;
+  live: Few<number, Writer>;
   /** The newest content that a process has opened since the last open for writing. */
   snapshot: Content | undefined;
   early: Early | undefined;
   /** Digests that a later writer may spoil, or has spoiled unknown to us. */
-  readonly underWay: Set<UnderWay>;
+  underWay: Few<UnderWay, UnderWay>;
   /** What its ended writers have left, until the next one comes: our digest may have read what that one wrote. */
-  readonly tentative: Set<Tentative>;
+  tentative: Few<Tentative, Tentative>;
   /** What the last of its writers that has ended left, until the next one comes. */
   final: Final | undefined;
   /** The process that opened it for writing last. */
   lastWriter: number;
   /** Those that ended while others had it open for writing: they leave what the last of those leaves. */
-  readonly joint: Set<Writer>;
+  joint: Few<number, Writer>;
   /** Counts the ends of its writers. */
   turn: number;
 }
@@ -136,15 +141,15 @@ export function newFile({ file, process }: OpenForWriting): WrittenFile {
     remote: isRemote(file),
     before: { size, mtimeNs },
     size,
-    writers: new Map(),
-    live: new Map(),
+    writers: undefined,
+    live: undefined,
     snapshot: undefined,
     early: undefined,
-    underWay: new Set(),
-    tentative: new Set(),
+    underWay: undefined,
+    tentative: undefined,
     final: undefined,
     lastWriter: process,
-    joint: new Set(),
+    joint: undefined,
     turn: 0,
   };
 }
@@ -166,7 +171,7 @@ export function newWriter(open: OpenForWriting, file: WrittenFile): Writer {
 
 /** For a writer that has none of its own any more. */
 export function keptOf(file: WrittenFile): Kept | undefined {
-  for (const { kept } of file.live.values()) if (kept) return kept;
+  for (const { kept } of byProcess.list(file.live)) if (kept) return kept;
   return undefined;
 }
 

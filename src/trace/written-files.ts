@@ -14,19 +14,18 @@
 //
 // A descriptor or map can outlive its opener, in a child or in whoever it was sent to. The kernel says whether there is one: then the
 // file is digested again at the end of the run, when nobody is left.
-import { lstatSync } from "node:fs";
 import type { FileIdentity } from "../native/events.ts";
-import { unescapeText } from "../text.ts";
-import { type Content, type Contents, isKnown, isSameContent, pendingContent, settledAfterNs } from "./contents.ts";
-import type { DigestJob, DigestResult, FileState } from "./digest-file.ts";
+import { type Content, type Contents, isKnown, pendingContent } from "./contents.ts";
 import { fileKey, lifeKey } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
+import { KeptDescriptors } from "./kept-descriptors.ts";
 import { Names } from "./names-of-files.ts";
+import { type Done, WrittenDigests } from "./written-digests.ts";
+import { checkEnd } from "./written-ends.ts";
 import {
-  type Early,
+  byProcess,
   type Final,
   isBefore,
-  type Kept,
   keptOf,
   newFile,
   newWriter,
@@ -35,14 +34,12 @@ import {
   setLeftState,
   type Takeover,
   type Tentative,
-  type UnderWay,
+  tentative,
+  underWay,
   type Writer,
   type WrittenFile,
   wasEmpty,
 } from "./written-file.ts";
-
-/** `seen`: what a process opened meanwhile, before `takeover`, the next open for writing. */
-type Done = (result: DigestResult, seen: Content | undefined, takeover: Takeover | undefined) => void;
 
 /** Of the 1,024 descriptors that may be handed over at a time, those for written files. Readers need the rest. */
 export const keptMax = 512;
@@ -60,13 +57,12 @@ export class WrittenFiles {
   readonly #contents: Contents;
   readonly #reportGap: ReportGap;
   readonly #hasHeirs: (process: number, sequence: number) => boolean;
-  readonly #keptMax: number;
   readonly #files = new Map<string, WrittenFile>();
   /** The last that had the number, also without a name. */
   readonly #latest = new Map<string, WrittenFile>();
   readonly #inodes = new Set<number>();
-  /** In the order in which they were kept: the oldest goes first. */
-  readonly #kept = new Set<Writer>();
+  readonly #kept: KeptDescriptors;
+  readonly #digests: WrittenDigests;
   /** By process: what is still to be digested at its exit. */
   readonly #live = new Map<number, Writer[]>();
   /** By descriptor: what the tracer says of the process that is about to end. */
@@ -75,7 +71,8 @@ export class WrittenFiles {
     this.#contents = options.contents;
     this.#reportGap = options.reportGap;
     this.#hasHeirs = options.hasHeirs;
-    this.#keptMax = options.keptMax ?? keptMax;
+    this.#digests = new WrittenDigests(options.contents);
+    this.#kept = new KeptDescriptors(options.contents, this.#digests, options.keptMax ?? keptMax);
   }
 
   get(file: { device: bigint; inode: bigint; birthNs: bigint }): WrittenFile | undefined {
@@ -106,14 +103,14 @@ export class WrittenFiles {
     file.final = undefined;
     file.lastWriter = open.process;
     this.names.seen(file, open.path, { nameless: open.nameless, only: open.file.links <= 1 });
-    const writer = file.writers.get(open.process) ?? newWriter(open, file);
-    file.writers.set(open.process, writer);
+    const writer = byProcess.get(file.writers, open.process) ?? newWriter(open, file);
+    file.writers = byProcess.with(file.writers, writer);
     writer.left = undefined;
     writer.leftState = undefined;
-    file.joint.delete(writer);
-    this.#keep(writer, open.held);
-    if (file.live.get(open.process) !== writer) {
-      file.live.set(open.process, writer);
+    file.joint = byProcess.without(file.joint, open.process);
+    this.#kept.keep(writer, open.held);
+    if (byProcess.get(file.live, open.process) !== writer) {
+      file.live = byProcess.with(file.live, writer);
       const live = this.#live.get(open.process);
       if (live) live.push(writer);
       else this.#live.set(open.process, [writer]);
@@ -127,9 +124,9 @@ export class WrittenFiles {
     if (!this.#inodes.has(Number(opened.inode))) return;
     const file = this.get(opened);
     if (!file) return;
-    if (file.live.size > 0) file.snapshot = content;
-    for (const digest of file.underWay) if (!digest.takeover) digest.seen ??= content;
-    for (const digest of file.tentative) digest.seen ??= content;
+    if (file.live !== undefined) file.snapshot = content;
+    for (const digest of underWay.list(file.underWay)) if (!digest.takeover) digest.seen ??= content;
+    for (const digest of tentative.list(file.tentative)) digest.seen ??= content;
   }
 
   /** Of the process that ends next: the file of a descriptor that came with its open still has writers, or may have. */
@@ -157,9 +154,9 @@ export class WrittenFiles {
     const end = last ?? { size: -1n, mtimeNs: 0n };
     const takeover: Takeover = { truncated: false, sizeBefore: undefined, size: end.size, mtimeNs: end.mtimeNs, ctimeNs: 0n };
     if (last) this.#checkHidden(file, takeover);
-    for (const digest of file.underWay) if (digest.byName) digest.takeover ??= takeover;
+    for (const digest of underWay.list(file.underWay)) if (digest.byName) digest.takeover ??= takeover;
     this.#checkTentative(file, takeover, digest => digest.byName);
-    for (const writer of [...file.live.values()]) this.#leave(writer, file.live.size > 1 ? "others" : "unknown");
+    for (const writer of byProcess.list(file.live)) this.#leave(writer, byProcess.size(file.live) > 1 ? "others" : "unknown");
     this.#contents.gone(file);
   }
 
@@ -168,38 +165,12 @@ export class WrittenFiles {
     for (const process of [...this.#live.keys()]) this.ended(process);
   }
 
-  /**
-   * Whether the files still are what their writers left, now that nobody can write any more; else they have left what is there now. Those
-   * whose last writer left nobody behind keep what it left: what is there now somebody outside of the build has written, which is a gap.
-   */
   checkEnds(): void {
+    const options = { contents: this.#contents, digests: this.#digests, reportGap: this.#reportGap };
     for (const file of this.#files.values()) {
-      const { final } = file;
       const path = this.names.of(file)[0];
       // Not the latest: a process has written it whose open we could not follow, which is told elsewhere.
-      if (!final || path === undefined || this.#latest.get(file.key) !== file) continue;
-      const { content, state, leaving, writers } = final;
-      const { process } = leaving[0];
-      const isCertain = writers === "nobody";
-      if (isCertain && isStill(file, path, state)) continue;
-      const unless = !isCertain && this.#contents.isMapped(file) ? undefined : state;
-      this.#byName(file, path, unless, result => {
-        if (result.kind === "unchanged") return;
-        const before = { ...content };
-        if (isCertain) {
-          const now = pendingContent(file.size);
-          if (result.kind !== "gone") this.#contents.settle(now, result, process, path);
-          if (result.kind !== "gone" && !isSameContent(now, content)) this.#reportGap("unverified-content", process, path);
-          return;
-        }
-        // Whoever removes a file unseen by us has no effect on what was left in it.
-        if (result.kind !== "gone") this.#contents.settle(content, result, process, path);
-        if (result.kind === "digest") setLeftState(leaving, result.state);
-        // Of whom we do not know we cannot say when.
-        if (writers === "hidden" ? result.kind === "gone" : !isSameContent(before, content)) {
-          this.#reportGap("unverified-content", process, path);
-        }
-      });
+      if (file.final && path !== undefined && this.#latest.get(file.key) === file) checkEnd(file, path, file.final, options);
     }
   }
 
@@ -221,14 +192,16 @@ export class WrittenFiles {
     const { truncated, sizeBefore } = open;
     const takeover: Takeover = { truncated, sizeBefore, size, mtimeNs, ctimeNs };
     this.#checkHidden(file, takeover);
-    for (const digest of file.underWay) digest.takeover ??= takeover;
+    for (const digest of underWay.list(file.underWay)) digest.takeover ??= takeover;
     this.#checkTentative(file, takeover, () => true);
     if (!truncated) return; // several writers: each leaves what is there at its end
-    const others = [...file.live.values(), ...file.joint].filter(writer => writer.process !== open.process);
-    file.joint.clear();
+    const others = [...byProcess.list(file.live), ...byProcess.list(file.joint)].filter(
+      writer => writer.process !== open.process,
+    );
+    file.joint = undefined;
     for (const writer of others) {
-      file.live.delete(writer.process);
-      this.#giveUp(writer);
+      file.live = byProcess.without(file.live, writer.process);
+      this.#kept.giveUp(writer);
       writer.left = this.#leftBefore(file, sizeBefore);
       if (writer.left) continue;
       writer.left = this.#contents.unknown("overwritten");
@@ -250,14 +223,14 @@ export class WrittenFiles {
 
   /** Digests can be faster than events: what has happened to the file was there before we knew. */
   #checkTentative(file: WrittenFile, takeover: Takeover, applies: (digest: Tentative) => boolean): void {
-    for (const digest of file.tentative) {
+    for (const digest of tentative.list(file.tentative)) {
       const { leaving, content, state, seen } = digest;
       if (!applies(digest) || isBefore(state, takeover)) continue;
       if (seen && isKnown(seen)) setLeft(leaving, seen);
       else if (wasEmpty(takeover)) setLeft(leaving, this.#contents.empty);
       else this.#contents.spoil(content, leaving[0].process, leaving[0].path);
     }
-    file.tentative.clear();
+    file.tentative = undefined;
   }
 
   /** What was there before it was truncated. */
@@ -267,64 +240,22 @@ export class WrittenFiles {
     return known && (size === undefined || known.size === size) ? known : undefined;
   }
 
-  #keep(writer: Writer, held: number): void {
-    if (held < 0) return;
-    if (writer.kept) {
-      this.#contents.closeDescriptor(held);
-      return;
-    }
-    writer.kept = { descriptor: held, uses: 0, givenUp: false };
-    this.#kept.add(writer);
-    if (this.#kept.size <= this.#keptMax) return;
-    for (const oldest of this.#kept) {
-      this.#digestEarly(oldest);
-      break;
-    }
-  }
-
-  #giveUp(writer: Writer): void {
-    const { kept } = writer;
-    if (!kept) return;
-    writer.kept = undefined;
-    this.#kept.delete(writer);
-    kept.givenUp = true;
-    if (kept.uses === 0) this.#contents.closeDescriptor(kept.descriptor);
-  }
-
-  #digestEarly(writer: Writer): void {
-    const { file, kept } = writer;
-    if (!kept) return;
-    const early: Early = { content: pendingContent(file.size), state: undefined, final: false };
-    file.early = early;
-    this.#through(kept, file, result => {
-      if (result.kind === "digest") {
-        this.#contents.settle(early.content, result, writer.process, writer.path);
-        if (result.beganNs - result.state.ctimeNs > settledAfterNs) early.state = result.state;
-      } else if (early.final) {
-        this.#contents.settle(early.content, result, writer.process, writer.path);
-      } else if (file.early === early) {
-        file.early = undefined; // it is being written: only the end counts
-      }
-    });
-    this.#giveUp(writer);
-  }
-
   /** Decides what `writer` has left behind: as the file is now. */
   #leave(writer: Writer, writers: Final["writers"] | "others"): void {
     const { file } = writer;
-    file.live.delete(writer.process);
+    file.live = byProcess.without(file.live, writer.process);
     if (writers === "others") {
       // They change it while we read: it has left what they leave.
-      file.joint.add(writer);
+      file.joint = byProcess.with(file.joint, writer);
       writer.left = pendingContent(file.size);
-      this.#giveUp(writer);
+      this.#kept.giveUp(writer);
       return;
     }
     const kept = writer.kept ?? keptOf(file);
     const leaving: [Writer, ...Writer[]] = [writer];
-    if (file.live.size === 0) {
-      leaving.push(...file.joint);
-      file.joint.clear();
+    if (file.live === undefined) {
+      leaving.push(...byProcess.list(file.joint));
+      file.joint = undefined;
     }
     const content = pendingContent(file.size);
     setLeft(leaving, content);
@@ -333,7 +264,7 @@ export class WrittenFiles {
     const settle: Done = (result, seen, takeover) => {
       if (result.kind === "digest") {
         const { state } = result;
-        file.tentative.add({ byName: !kept, leaving, content, state, seen });
+        file.tentative = tentative.with(file.tentative, { byName: !kept, leaving, content, state, seen });
         setLeftState(leaving, state);
         if (file.turn === turn && !takeover) file.final = { content, state, leaving, writers };
       }
@@ -343,8 +274,8 @@ export class WrittenFiles {
       else this.#contents.settle(content, result, writer.process, writer.path);
     };
     if (kept) {
-      this.#through(kept, file, settle);
-      this.#giveUp(writer);
+      this.#digests.through(kept, file, settle);
+      this.#kept.giveUp(writer);
       return;
     }
     if (this.#files.get(file.life) === file) this.#leaveByName(leaving, settle);
@@ -355,7 +286,7 @@ export class WrittenFiles {
   #writersAfter(writer: Writer): Final["writers"] | "others" {
     const writers = writer.kept ? (this.#writersLeft.get(writer.kept.descriptor) ?? "nobody") : "unknown";
     if (writers === "nobody") return "nobody";
-    if (writer.file.live.size > 1) return "others";
+    if (byProcess.size(writer.file.live) > 1) return "others";
     return writers === "somebody" || this.#hasHeirs(writer.process, writer.sequence) ? "hidden" : "unknown";
   }
 
@@ -375,7 +306,7 @@ export class WrittenFiles {
     const { file, process } = leaving[0];
     const path = this.names.of(file)[0] ?? this.names.last(file);
     const known = this.#contents.isMapped(file) ? undefined : file.early?.state;
-    this.#byName(file, path, known, (result, seen, takeover) => {
+    this.#digests.byName(file, path, known, (result, seen, takeover) => {
       const { early } = file; // it may have come meanwhile
       if (early && (result.kind === "unchanged" || result.kind === "gone")) {
         this.#leaveEarly(leaving, settle);
@@ -384,40 +315,5 @@ export class WrittenFiles {
         settle(result, seen, takeover);
       }
     });
-  }
-
-  #through(kept: Kept, file: WrittenFile, done: Done): void {
-    kept.uses++;
-    this.#digest(file, { descriptor: kept.descriptor }, (result, seen, takeover) => {
-      kept.uses--;
-      if (kept.givenUp && kept.uses === 0) this.#contents.closeDescriptor(kept.descriptor);
-      done(result, seen, takeover);
-    });
-  }
-
-  #byName(file: WrittenFile, path: string, unless: FileState | undefined, done: Done): void {
-    const order = { descriptor: -1, path: unescapeText(path), device: file.device, inode: file.inode };
-    this.#digest(file, unless ? { ...order, unless } : order, done);
-  }
-
-  #digest(file: WrittenFile, order: Omit<DigestJob, "id">, done: Done): void {
-    const digest: UnderWay = { byName: order.descriptor < 0, takeover: undefined, seen: undefined };
-    file.underWay.add(digest);
-    this.#contents.digester.digest(order, { bytes: Number(file.size), remote: file.remote }, result => {
-      file.underWay.delete(digest);
-      const spoiled = result.kind === "digest" && digest.takeover && !isBefore(result.state, digest.takeover);
-      done(spoiled ? { id: result.id, kind: "changed" } : result, digest.seen, digest.takeover);
-    });
-  }
-}
-
-/** `state` is what was digested. False: another time or size. What is not there any more has not changed. */
-function isStill(file: WrittenFile, path: string, state: FileState): boolean {
-  try {
-    const now = lstatSync(Buffer.from(unescapeText(path)), { bigint: true });
-    if (now.ino !== file.inode || now.dev !== file.device) return true;
-    return now.size === state.size && now.mtimeNs === state.mtimeNs;
-  } catch {
-    return true;
   }
 }
