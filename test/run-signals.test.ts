@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { plainEnvironment, type Running, type RunOptions, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
 
-const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15, SIGALRM: 14 } as const;
 
 for (const user of users) {
   for (const trace of [false, true]) {
@@ -32,6 +32,17 @@ for (const user of users) {
           expect(ran.status).toBe(128 + number);
         });
       }
+
+      test("SIGUSR1 reaches the command, and is no note: it asks for something, and not for the end", async () => {
+        using scratch = new Scratch(user);
+        const child = await begin(scratch, [tracee("patient", scratch)], { trace });
+        child.kill("SIGUSR1");
+        await until("the command says that it got the signal", () => child.printed.includes(`"got","signal":10`));
+        child.closeInput();
+        const ran = await child.end();
+        expect(recordOf(ran).commandRun.interrupted).toBeUndefined();
+        expect(ran.status).toBe(0);
+      });
 
       test("one who signals us and then our whole group, as timeout(1) does, means one signal", async () => {
         using scratch = new Scratch(user);
@@ -152,3 +163,25 @@ function tracerOf(frontEnd: number): number {
   if (only === undefined || children.length > 1) throw new Error(`the front end has the children ${children.join(" ")}`);
   return only;
 }
+
+test("a timer that was set before our exec is the command's, as in alarm(1)", async () => {
+  using scratch = new Scratch("self");
+  // Long enough for our start; who sets one says how long the command may take.
+  const before = [tracee("launch", scratch), "alarm=4", "--"];
+  const child = await begin(scratch, [tracee("patient", scratch), "die"], { trace: true, before });
+  const ran = await child.end();
+  expect(recordOf(ran).commandRun.interrupted).toBe("SIGALRM");
+  expect(ran.status).toBe(128 + numbers.SIGALRM);
+});
+
+test("a soft limit of CPU time is the command's; our own digests are not counted by it", async () => {
+  using scratch = new Scratch("self");
+  const before = [tracee("launch", scratch), "cpu=77", "--"];
+  // The parent is the tracer, whose parent is the front end.
+  const script = `ulimit -S -t
+    front=$(awk '/^PPid/ { print $2 }' /proc/$PPID/status)
+    for pid in self $PPID $front; do awk '/^Max cpu time/ { print $4 }' /proc/$pid/limits; done`;
+  const child = start(scratch, ["sh", "-c", script], { trace: true, before });
+  const ran = await child.end();
+  expect(recordOf(ran).commandRun.stdout).toBe("77\n77\nunlimited\nunlimited\n");
+});

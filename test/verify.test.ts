@@ -360,6 +360,15 @@ describe("verify: what it says", () => {
     expect(result.stdout.split("\n").filter(line => line.startsWith("ok"))).toHaveLength(2);
   });
 
+  test("json: nor with a payload type that nobody has signed", async () => {
+    const evil = "\u009b31m\u202e\u2028\u2069\u{e0001}\u007fä";
+    const envelope = { ...JSON.parse(readFileSync(at("good.json"), "utf8")), payloadType: evil };
+    writeFileSync(at("evil.json"), JSON.stringify(envelope));
+    const { stdout } = await cilock(["verify", at("evil.json"), "-k", at("key.pub"), "--format", "json"]);
+    expect(stdout.replace(/ä/, "")).toMatch(/^[\x20-\x7e]*\n$/);
+    expect(JSON.parse(stdout).payloadType).toBe(evil);
+  });
+
   test("a bad signature: nothing of the payload is reported", async () => {
     const result = await cilock(["verify", at("good.json"), "-k", at("stranger.pub"), "--format", "json"]);
     expect(Object.keys(JSON.parse(result.stdout))).toEqual([

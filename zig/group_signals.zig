@@ -1,7 +1,7 @@
 //! Signals to a group, or to everybody, that would end or stop the tracer and the front end too: a record of the build's end needs
 //! both. The tracer sends them in the kernel's place to the processes of the build, and to nobody else.
 //!
-//! Those that the front end handles (signals.zig) and the tracer has blocked go through.
+//! Those that programs send to groups, which the front end handles (signals.zig) and the tracer has blocked go through.
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
@@ -23,7 +23,7 @@ pub fn targetOf(tracer: *Tracer, thread: *const Thread, reach: syscalls.Reach) ?
     const arguments = &thread.call.arguments;
     if (reach.signal == syscalls.Argument.none) return null;
     const signal: u32 = @truncate(arguments[reach.signal]);
-    if (signal == 0 or signal > 64 or signals.isHandled(signal)) return null;
+    if (signal == 0 or signal > 64 or signals.isOfGroups(signal)) return null;
     const word: i32 = @bitCast(@as(u32, @truncate(arguments[reach.argument])));
     const target: Target = switch (reach.groups) {
         .none => return null,

@@ -5,7 +5,13 @@
 //! |-----------------------|------------------------------------------------------------|-------------------|
 //! | HUP, INT, QUIT, TERM  | first: passed on, noted; second: everything is killed       | nothing           |
 //! | USR1, USR2, CONT      | passed on                                                  | nothing           |
+//! | ALRM                  | passed on, noted; a timer that was set before our start too |                   |
+//! | VTALRM, PROF          | passed on, a timer's too                                   |                   |
+//! | XCPU, IO, STKFLT, 35… | passed on                                                  |                   |
 //! | WINCH                 | nothing                                                    | size of the ptys  |
+//!
+//! Not caught: KILL and STOP; those of faults; PIPE, CHLD, URG and XFSZ, which say something about ourselves; 32 to 34 and PWR,
+//! which the C library and the JavaScript engine need.
 //!
 //! What was ignored when we were started (nohup) stays ignored. TSTP is not caught: the terminal's stops
 //! us together with the command. The handlers may run in any thread of Bun's: system calls and atomics only.
@@ -14,18 +20,29 @@ const linux = std.os.linux;
 const sys = @import("sys.zig");
 const Session = @import("session.zig").Session;
 
-const handled = [_]linux.SIG{ .HUP, .INT, .QUIT, .TERM, .USR1, .USR2, .CONT, .WINCH };
+/// Programs send these to whole groups; the tracer lets them through (group_signals.zig).
+const of_groups = [_]linux.SIG{ .HUP, .INT, .QUIT, .TERM, .USR1, .USR2, .CONT, .WINCH };
+const real_time = [2]u32{ 35, 64 };
+const handled = of_groups ++ [_]linux.SIG{ .ALRM, .VTALRM, .PROF, .XCPU, .IO, .STKFLT } ++ realTime();
 
-pub fn isHandled(signal: u32) bool {
-    for (handled) |one| if (@backingInt(one) == signal) return true;
+fn realTime() [real_time[1] - real_time[0] + 1]linux.SIG {
+    var list: [real_time[1] - real_time[0] + 1]linux.SIG = undefined;
+    for (&list, real_time[0]..) |*signal, number| signal.* = @fromBackingInt(@as(u32, number));
+    return list;
+}
+
+pub fn isOfGroups(signal: u32) bool {
+    for (of_groups) |one| if (@backingInt(one) == signal) return true;
     return false;
 }
 
-const Role = enum { interrupt, pass_on, window };
+const Role = enum { interrupt, alarm, timer, pass_on, window };
 
 fn roleOf(signal: linux.SIG) Role {
     return switch (signal) {
         .HUP, .INT, .QUIT, .TERM => .interrupt,
+        .ALRM => .alarm,
+        .VTALRM, .PROF => .timer,
         .WINCH => .window,
         else => .pass_on,
     };
@@ -91,12 +108,17 @@ fn onSignal(signal: linux.SIG, info: *const linux.siginfo_t, _: ?*anyopaque) cal
     const of = session orelse return;
     const role = roleOf(signal);
     if (role == .window) return sys.notify(window);
-    if (info.code > 0) return; // the terminal's or the kernel's: the command has it
+    const is_timer = role == .alarm or role == .timer;
+    // The terminal's or the kernel's: the command has it. But timers outlive an exec (`perl -e 'alarm 9; exec @ARGV'`) and no fork.
+    if (info.code > 0 and !is_timer) return;
+    const control = of.control;
+    const ends = role == .interrupt or role == .alarm;
     if (role == .interrupt) {
         const sender: u32 = @bitCast(info.fields.common.first.piduid.pid);
         if (isRepetition(signal, sender)) return;
-        const control = of.control;
-        _ = @cmpxchgStrong(u32, &control.first_signal, 0, @backingInt(signal), .acq_rel, .acquire);
+    }
+    if (ends) _ = @cmpxchgStrong(u32, &control.first_signal, 0, @backingInt(signal), .acq_rel, .acquire);
+    if (role == .interrupt) {
         if (@atomicRmw(u32, &control.signals_received, .Add, 1, .acq_rel) > 0) {
             killAll(of);
             return;

@@ -1,12 +1,12 @@
 // `cilock doctor`: can a build be traced here, and if not, why. Each row is tried in throw-away processes (zig/probe.zig).
 import { z } from "zod";
-import { encodeJson } from "../attestation/json-writer.ts";
 import { ToolError } from "../errors.ts";
 import { Library } from "../native/library.ts";
 import { obstacleTo } from "../native/obstacles.ts";
 import { type Ask, askLibrary } from "../native/probe.ts";
 import { readSurroundings, type Surroundings } from "../native/surroundings.ts";
 import { type DoctorReport, doctorJson, doctorText } from "../reports/doctor.ts";
+import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { doctorRows } from "./doctor-rows.ts";
@@ -26,7 +26,7 @@ export const doctorCommand: Command = {
     }
     const report = examine(readSurroundings(), askLibrary(new Library()));
     if (options.json) {
-      await io.stdout(Buffer.concat([encodeJson(doctorJson(report)), Buffer.from("\n")]));
+      await io.stdout(jsonLine(doctorJson(report)));
     } else {
       const lines = doctorText(report).split("\n");
       // Names of programs and labels are not ours.

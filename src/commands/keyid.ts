@@ -1,10 +1,10 @@
 // `cilock keyid FILE…`: the name by which policies and envelopes know a key, from either half of it or a certificate.
 import { z } from "zod";
-import { encodeJson } from "../attestation/json-writer.ts";
 import { describeAlgorithm } from "../attestation/key-algorithm.ts";
 import { type AnyKey, keyBytesMax, loadKey, type PublicKey } from "../attestation/keys.ts";
 import { readPassphrase } from "../attestation/passphrase.ts";
 import { ToolError } from "../errors.ts";
+import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { readInput } from "./input.ts";
@@ -38,7 +38,7 @@ export const keyidCommand: Command = {
         file: file.toWellFormed(),
         algorithm: describeAlgorithm(key.algorithm),
       }));
-      await io.stdout(`${Buffer.from(encodeJson(list)).toString()}\n`);
+      await io.stdout(jsonLine(list));
     } else {
       await io.stdout(keys.map(({ file, key }) => `${key.keyid}  ${printable(file)}\n`).join(""));
     }

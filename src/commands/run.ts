@@ -3,12 +3,12 @@
 // needed only after the command, is imported late (in the compiled program that cannot fail).
 
 import { isJsonObject } from "../attestation/json.ts";
-import { encodeJson } from "../attestation/json-writer.ts";
 import { passphraseVariables } from "../attestation/passphrase.ts";
 import type { Attestation, Facts, KeyGuard } from "../attestors/attestor.ts";
 import { sensitiveVariableTest } from "../attestors/environment.ts";
 import { ToolError } from "../errors.ts";
 import { Session } from "../native/session.ts";
+import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts";
 import type { Observation } from "../trace/observation.ts";
@@ -282,5 +282,5 @@ async function report(
     warnings,
   };
   await io.stderr(summaryText(result, { colour: io.colour === true }));
-  if (plan.options.json) await io.stdout(Buffer.concat([encodeJson(summaryJson(result)), Buffer.from("\n")]));
+  if (plan.options.json) await io.stdout(jsonLine(summaryJson(result)));
 }

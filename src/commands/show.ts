@@ -2,12 +2,12 @@
 import { z } from "zod";
 import { collectionTypes, parseCollection } from "../attestation/collection.ts";
 import { type Envelope, envelopeBytesMax, findSignature, parseEnvelope } from "../attestation/envelope.ts";
-import { encodeJson } from "../attestation/json-writer.ts";
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { readCompleteness } from "../attestation/record-completeness.ts";
 import { readRun } from "../attestation/record-run.ts";
 import { parseStatement } from "../attestation/statement.ts";
 import { ToolError } from "../errors.ts";
+import { jsonLine } from "../reports/json-line.ts";
 import { type ShownRecord, showJson, showText } from "../reports/show.ts";
 import type { Command } from "./command.ts";
 import { about, readInput } from "./input.ts";
@@ -42,7 +42,7 @@ export const showCommand: Command = {
     if (others.length > 0) throw usage(`one record at a time, not also ${others.join(" ")}`);
     const { publickey, json, ...parts } = options.data;
     const record = readRecord(name, publickey);
-    if (json) await io.stdout(Buffer.concat([encodeJson(showJson(record, parts)), Buffer.from("\n")]));
+    if (json) await io.stdout(jsonLine(showJson(record, parts)));
     else await io.stdout(showText(record, parts));
     return 0;
   },

@@ -1,10 +1,10 @@
 // `cilock verify RECORD -k pub.pem`: is this record what its signer signed, and is it about these files?
 import { z } from "zod";
 import { envelopeBytesMax, parseEnvelope } from "../attestation/envelope.ts";
-import { encodeJson } from "../attestation/json-writer.ts";
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { type Check, type Question, type Report, verifyRecord } from "../attestation/verification.ts";
 import { ToolError } from "../errors.ts";
+import { jsonLine } from "../reports/json-line.ts";
 import { verifyJson } from "../reports/verify-json.ts";
 import { verifyText } from "../reports/verify-text.ts";
 import type { Command, ParsedOptions } from "./command.ts";
@@ -55,7 +55,7 @@ export const verifyCommand: Command = {
     const report = about(record, () => verifyRecord(question));
     const refusal = refusalOf(report, record);
     const status = refusal?.exitStatus ?? 0;
-    if (options.format === "json") await io.stdout(`${Buffer.from(encodeJson(verifyJson(report, record, status))).toString()}\n`);
+    if (options.format === "json") await io.stdout(jsonLine(verifyJson(report, record, status)));
     else await io.stdout(verifyText(report, record));
     if (refusal !== undefined) throw refusal;
     return 0;

@@ -2,7 +2,7 @@
 // reading direction of what stands around them.
 
 /** Controls, format characters (those of bidirectional text are among them), line and paragraph separators. */
-const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+export const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 const named: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 

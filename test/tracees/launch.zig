@@ -6,6 +6,8 @@
 //!   file=N:PATH  append=N:PATH   opened for reading; for writing at the end
 //!   pipe=N  socket=N             one end; the other one too, on N+1
 //!   nofile=N  core=N  stack=N    soft limit
+//!   cpu=N                        soft limit; seconds
+//!   alarm=N                      SIGALRM after N seconds
 //!   umask=OCTAL  nice=N  oom=N  slack=NS  directory=PATH
 //!   clear-environment  env=HEX   HEX of `K=V`
 //!   session                      setsid
@@ -32,6 +34,8 @@ const State = enum {
     nofile,
     core,
     stack,
+    cpu,
+    alarm,
     umask,
     nice,
     oom,
@@ -88,6 +92,11 @@ fn apply(state: State, value: [:0]const u8) void {
         .nofile => limit(7, decimal(value)),
         .core => limit(4, decimal(value)),
         .stack => limit(3, decimal(value)),
+        .cpu => limit(0, decimal(value)),
+        .alarm => {
+            const once = [4]u64{ 0, 0, decimal(value), 0 };
+            _ = t.must(.setitimer, .{ 0, &once, null });
+        },
         .umask => _ = t.must(.umask, .{std.fmt.parseInt(u32, value, 8) catch t.fail("umask", 0)}),
         .nice => _ = t.must(.setpriority, .{ 0, 0, decimal(value) }),
         .oom => {

@@ -4,7 +4,7 @@ const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-const watched = [_]u8{ 1, 2, 3, 10, 12, 15, 18, 20, 28 };
+const watched = [_]u8{ 1, 2, 3, 10, 12, 14, 15, 18, 20, 28 };
 var counts: [32]u32 = @splat(0);
 
 /// Each signal is a byte in here: one that comes between two calls is not slept over, and none is blocked, which would
