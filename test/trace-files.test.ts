@@ -104,6 +104,23 @@ for (const user of users) {
       expect(gaps(record)).toEqual([]);
     });
 
+    // As counters and logs are written that many short-lived processes share: one opens it while another one ends.
+    test("processes that add to one file at the same time", async () => {
+      using scratch = new Scratch(user);
+      const rounds = Array.from({ length: 40 }, (_, i) => i).join(" ");
+      const { record } = await traced(scratch, [
+        "/bin/sh",
+        "-c",
+        `for w in 1 2 3; do (for i in ${rounds}; do (echo a >> f); done) & done; wait`,
+      ]);
+      const contents = new Set(Array.from({ length: 120 }, (_, i) => sha256("a\n".repeat(i + 1))));
+      const left = record.processes.flatMap(entry => entry.writtenDigests[join(scratch.work, "f")]?.sha256 ?? []);
+      expect(left.length).toBe(120);
+      expect(left.filter(found => !contents.has(found))).toEqual([]);
+      expect(left).toContain(sha256("a\n".repeat(120)));
+      expect(gaps(record)).toEqual([]);
+    });
+
     // The one who writes goes on as soon as the reader has ended, or has opened (`read`): its write(2) is not stopped for a digest.
     test("a log that is read while its writer waits has the content of each open", async () => {
       using scratch = new Scratch(user);

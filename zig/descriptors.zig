@@ -303,7 +303,7 @@ pub const Descriptors = struct {
         const writer = if (options.for_writing) options.process else 0;
         descriptors.note(copy, .{ .device = file.device, .inode = file.inode, .writer = writer });
         const may_change = judgement.has_writers and !file_systems.isServed(file.file_system) and
-            (judgement.is_certain or descriptors.hasLivingWriter(file, 0));
+            (judgement.is_certain or descriptors.hasLivingWriter(file.device, file.inode, 0));
         return .{ .descriptor = copy, .may_stand = judgement.may_stand, .has_writers = judgement.has_writers, .may_change = may_change, .unsettled = unsettled };
     }
 
@@ -390,9 +390,9 @@ pub const Descriptors = struct {
     }
 
     /// Whether a living process, not `process` (0: any), has opened the file for writing: the front end waits for its end.
-    pub fn hasLivingWriter(descriptors: *Descriptors, file: *const abi.FileIdentity, process: u32) bool {
+    pub fn hasLivingWriter(descriptors: *Descriptors, device: u64, inode: u64, process: u32) bool {
         for (descriptors.read_by_front[0..descriptors.read_end]) |read| {
-            if (read.inode == file.inode and read.device == file.device and read.writer != 0 and read.writer != process) return true;
+            if (read.inode == inode and read.device == device and read.writer != 0 and read.writer != process) return true;
         }
         return false;
     }

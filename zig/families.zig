@@ -162,7 +162,10 @@ fn reportWritersLeft(tracer: *Tracer, about: records_mod.Who) void {
     var from: u32 = 0;
     while (tracer.descriptors.nextOfEnded(about.process, &from)) |kept| {
         const writers = tracer.descriptors.writersOf(kept.descriptor);
-        if (writers == .nobody or opens.isUnderWay(tracer, kept.device, kept.inode)) continue;
+        if (writers == .nobody) continue;
+        // Who is about to have it open waits for the digest of what this one has left, at the exit of its open; others do not.
+        const others_live = tracer.descriptors.hasLivingWriter(kept.device, kept.inode, about.process);
+        if (opens.isUnderWay(tracer, kept.device, kept.inode) and !others_live) continue;
         _ = tracer.records.emit(.writers_left, about, 0, .{
             .header = undefined,
             .held = kept.descriptor,

@@ -116,7 +116,7 @@ pub fn isUnderWay(tracer: *Tracer, device: u64, inode: u64) bool {
 /// What a living writer has made of it so far is gone in a moment.
 fn recordOverwrite(tracer: *Tracer, thread: *Thread, descriptor: i32, file: *const abi.FileIdentity) void {
     const process = tracer.owner(thread).process;
-    if (!tracer.descriptors.hasLivingWriter(file, process)) return;
+    if (!tracer.descriptors.hasLivingWriter(file.device, file.inode, process)) return;
     var link_buffer: [paths.max]u8 = undefined;
     const link: descriptors_mod.Link = tracer.descriptors.linkOf(descriptor, file, &link_buffer) catch .{ .path = "" };
     const held = tracer.descriptors.hold(descriptor, file, .{ .for_writing = false, .process = process });
@@ -205,7 +205,8 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     if (leavesTraces(call)) tracer.writes.opened(&tracer.records, fixed.file.device, fixed.file.inode);
     const sequence = record(tracer, thread, &fixed, link.path, argument, flags);
     if (held.may_stand) tracer.descriptors.known.remember(&fixed.file, sequence);
-    if (held.may_change and fixed.file.size <= held_up_max) waitForReading(tracer, thread, &fixed.file);
+    // A writer again: whose file it is going to change can have been opened, or left by its writer, since it was looked at before the call.
+    if (opened.for_writing or (held.may_change and fixed.file.size <= held_up_max)) waitForReading(tracer, thread, &fixed.file);
 }
 
 /// Digesting that much takes about as long as reading it.
