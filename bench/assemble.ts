@@ -22,6 +22,7 @@ import { judgeFiles } from "../src/commands/run-inputs.ts";
 import { Spool } from "../src/commands/spool.ts";
 import type { Event, EventHeader, FileIdentity } from "../src/native/events.ts";
 import { Trace } from "../src/trace/trace.ts";
+import { environmentBytes, execEvent } from "../test/trace-events.ts";
 
 const [processCount = "5000", predicate = "command-run/v0.1"] = process.argv.slice(2);
 const directories = 200;
@@ -137,34 +138,19 @@ for (let p = 1; p <= Number(processCount); p++) {
   const image = identity(99);
   const known = handed.get(99);
   handed.set(99, sequence);
-  send({
-    kind: "exec",
-    ...header(p),
-    executable: image,
-    executableHeld: known === undefined ? hold() : -1,
-    executableNotHeld: known === undefined ? "none" : "known_content",
-    executableHeldErrno: 0,
-    executableContent: known ?? 0,
-    program: image,
-    programHeld: -1,
-    programNotHeld: "none",
-    programHeldErrno: 0,
-    programContent: 0,
-    formerTid: 0,
-    uid: 0,
-    euid: 0,
-    gid: 0,
-    egid: 0,
-    speculationVulnerable: false,
-    privilegeLost: false,
-    executablePath: fresh("/usr/bin/dash"),
-    programPath: fresh("/usr/bin/sh"),
-    comm: "sh",
-    cwd: fresh("/tmp/scratch/work"),
-    root: "",
-    argv: ["sh", "open.sh", fresh(`include/module${p % directories}`)],
-    environment: Buffer.from(environment.map(v => `${v}\0`).join("")),
-  });
+  send(
+    execEvent(header(p), {
+      executable: image,
+      executableHeld: known === undefined ? hold() : -1,
+      executableNotHeld: known === undefined ? "none" : "known_content",
+      executableContent: known ?? 0,
+      executablePath: fresh("/usr/bin/dash"),
+      programPath: fresh("/usr/bin/sh"),
+      cwd: fresh("/tmp/scratch/work"),
+      argv: ["sh", "open.sh", fresh(`include/module${p % directories}`)],
+      environment: environmentBytes(environment),
+    }),
+  );
   handed.set(99, known ?? handed.get(99) ?? 0);
   const d = p % directories;
   for (let f = 0; f < filesEach; f++) {

@@ -1,7 +1,7 @@
 // Builds the events that a tracer would send, for tests of the observers: real files on disk, made-up processes.
 import { closeSync, constants, fstatSync, openSync, statfsSync } from "node:fs";
 import type { NotHeld } from "../src/native/abi.gen.ts";
-import type { Event, EventHeader, FileIdentity, SyscallItem } from "../src/native/events.ts";
+import type { Event, EventHeader, ExecEvent, FileIdentity, SyscallItem } from "../src/native/events.ts";
 import type { TraceObservation } from "../src/trace/observation.ts";
 import { Trace, type TraceOptions } from "../src/trace/trace.ts";
 
@@ -47,6 +47,44 @@ export function identityOf(path: string): FileIdentity {
     closeSync(descriptor);
   }
 }
+
+/** As of root, in the root directory; the program is the executable, and nothing is held, if nothing else is said. */
+export function execEvent(
+  header: EventHeader,
+  fields: Pick<ExecEvent, "executable" | "executablePath"> & Partial<ExecEvent>,
+): ExecEvent {
+  const { executable, executablePath, programPath = executablePath } = fields;
+  return {
+    kind: "exec",
+    ...header,
+    executableHeld: -1,
+    executableNotHeld: "none",
+    executableHeldErrno: 0,
+    executableContent: 0,
+    program: executable,
+    programHeld: -1,
+    programNotHeld: "none",
+    programHeldErrno: 0,
+    programContent: 0,
+    formerTid: 0,
+    uid: 0,
+    euid: 0,
+    gid: 0,
+    egid: 0,
+    speculationVulnerable: false,
+    privilegeLost: false,
+    programPath,
+    comm: programPath.slice(programPath.lastIndexOf("/") + 1, programPath.lastIndexOf("/") + 16),
+    cwd: "/",
+    root: "",
+    argv: [programPath],
+    environment: new Uint8Array(),
+    ...fields,
+  };
+}
+
+export const environmentBytes = (variables: readonly string[]): Uint8Array =>
+  Buffer.from(variables.map(variable => `${variable}\0`).join(""));
 
 /** A trace that counts the descriptors that are under way, as the tracer does. */
 export class Script {
@@ -131,34 +169,19 @@ export class Script {
     const program = options.program ?? file;
     const executable = this.hold(file);
     const script = program === file ? { held: -1, file: executable.file } : this.hold(program);
-    this.send({
-      kind: "exec",
-      ...this.header(serial),
-      executable: executable.file,
-      executableHeld: executable.held,
-      executableNotHeld: "none",
-      executableHeldErrno: 0,
-      executableContent: 0,
-      program: script.file,
-      programHeld: script.held,
-      programNotHeld: "none",
-      programHeldErrno: 0,
-      programContent: 0,
-      formerTid: 0,
-      uid: 0,
-      euid: 0,
-      gid: 0,
-      egid: 0,
-      speculationVulnerable: false,
-      privilegeLost: false,
-      executablePath: file,
-      programPath: program,
-      comm: program.slice(program.lastIndexOf("/") + 1, program.lastIndexOf("/") + 16),
-      cwd: "/",
-      root: options.root ?? "",
-      argv: options.argv ?? [program],
-      environment: Buffer.from((options.environment ?? []).map(variable => `${variable}\0`).join("")),
-    });
+    this.send(
+      execEvent(this.header(serial), {
+        executable: executable.file,
+        executableHeld: executable.held,
+        executablePath: file,
+        program: script.file,
+        programHeld: script.held,
+        programPath: program,
+        argv: options.argv ?? [program],
+        root: options.root ?? "",
+        environment: environmentBytes(options.environment ?? []),
+      }),
+    );
   }
 
   /** What the tracer does: a read-only descriptor of its own. */

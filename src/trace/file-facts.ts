@@ -90,20 +90,24 @@ export const hasWritten = ({ writers, unreadWrites, bytes }: ProcessFiles): bool
 function factsOfReader({ reads, ops, isPlain }: ProcessFiles): FileFacts {
   const { table } = reads;
   const numbers = reads.numbers();
+  const openedFiles = new OpenedFiles(numbers, table);
+  if (isPlain && ops === undefined) return { openedFiles, ...nothingElse };
   const unhashedOpens: FileFacts["unhashedOpens"] = [];
-  // Looking at each of a million entries again takes 0.1 s.
-  for (const number of isPlain ? [] : numbers) {
+  for (const number of numbers) {
     const { path, found } = table.entry(number);
     if (!Array.isArray(found) && found.reason !== undefined) unhashedOpens.push({ path, reason: found.reason });
   }
-  return {
-    openedFiles: new OpenedFiles(numbers, table),
-    writtenDigests: new Map(),
-    fileVersions: new Map(),
-    unhashedOpens,
-    fileOps: { ...(ops ?? emptyFileOps()), writes: [] },
-  };
+  const fileOps = { ...(ops ?? emptyFileOps()), writes: [] };
+  return { openedFiles, writtenDigests: new Map(), fileVersions: new Map(), unhashedOpens, fileOps };
 }
+
+/** Of nearly all processes of a large build, and asked for several times: made anew it takes 0.1 s for 5,000. */
+const nothingElse: Omit<FileFacts, "openedFiles"> = {
+  writtenDigests: new Map(),
+  fileVersions: new Map(),
+  unhashedOpens: [],
+  fileOps: { ...emptyFileOps(), writes: [] },
+};
 
 function factsOfWriter(process: ProcessFiles, names: Names<WrittenFile>): FileFacts {
   const { table } = process.reads;
