@@ -556,3 +556,34 @@ function workspace(): string {
   for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content);
   return directory;
 }
+
+// Below these limits the runtime falls over in its own words, with a status that means something else.
+const limits: { limit: string; error: RegExp; asStranger?: boolean }[] = [
+  { limit: "-n 8", error: /the limit of open files is 8, and 32 is the least/ },
+  { limit: "-s 64", error: /the limit of the stack is 65536/ },
+  { limit: "-v 400000", error: /the limit of address space is 409600000/ },
+  { limit: "-d 100000", error: /the limit of data memory is 102400000/ },
+  { limit: "-u 1", error: /the limit of processes is 1/, asStranger: true },
+];
+/** A user who has no processes: a limit of them counts all that there are. */
+const stranger = nobody.with(2, "61234").with(4, "61234");
+for (const { limit, error, asStranger } of limits) {
+  test.skipIf(asStranger === true && !isRoot)(`ulimit ${limit}`, () => {
+    const directory = workspace();
+    chmodSync(join(directory, "key.pem"), 0o644);
+    const words = [...(asStranger ? stranger : [cilock]), ...RUN, "-o", "/dev/null", ...command];
+    const ran = Bun.spawnSync(["bash", "-c", `ulimit ${limit}; exec "$@"`, "bash", ...words], { cwd: directory });
+    expect(ran.stderr.toString()).toMatch(error);
+    expect(ran.stderr.toString()).toMatch(/^cilock: error: .*\ncilock: hint: ulimit .*\n$/);
+    expect(existsSync(join(directory, "started"))).toBe(false);
+    expect(ran.exitCode).toBe(125);
+  });
+}
+
+test("soft limits are the command's and do not hinder us", () => {
+  const script = `ulimit -S -s 64; ulimit -S -v 400000; exec "$0" "$@"`;
+  const words = [cilock, ...RUN, "-o", "/dev/null", "--trace", "--", "sh", "-c", "ulimit -s; ulimit -v"];
+  const ran = Bun.spawnSync(["bash", "-c", script, ...words], { cwd: workspace() });
+  expect(ran.stdout.toString()).toBe("64\n400000\n");
+  expect(ran.exitCode).toBe(0);
+});

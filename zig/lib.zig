@@ -54,6 +54,10 @@ pub fn begin(argv: Strings, environment: Strings) void {
     };
 }
 
+pub fn lacksProcesses() bool {
+    return start_error == -@as(i32, @intCast(sys.errnoNumber(.AGAIN)));
+}
+
 pub fn hasSession() bool {
     return session != null;
 }

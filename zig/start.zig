@@ -13,6 +13,7 @@ const std = @import("std");
 const builtin = @import("builtin");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const limits = @import("limits.zig");
 const sys = @import("sys.zig");
 const spawn = @import("spawn.zig");
 const tracer = @import("tracer.zig");
@@ -54,7 +55,7 @@ pub fn start(
     _ = try sys.prctl(.SET_CHILD_SUBREAPER, 1);
     // The build may run as our own user: it must not read our memory, where the key will be.
     _ = try sys.prctl(.SET_DUMPABLE, 0);
-    raiseCpuLimit();
+    limits.raise();
     return session;
 }
 
@@ -168,8 +169,8 @@ fn tracerMain(session: *Session, mask: linux.sigset_t) noreturn {
     sys.setDefaultDisposition(.CHLD); // an inherited "ignore" would reap the command unseen
     _ = linux.prctl(@backingInt(linux.PR.SET_NAME), @intFromPtr("cilock-tracer"), 0, 0, 0);
     _ = sys.prctl(.SET_DUMPABLE, 0) catch {};
+    limits.raise();
     raiseDescriptorLimit();
-    raiseCpuLimit();
     session.setPhase(.starting);
 
     const state = session.waitForStart();
@@ -188,12 +189,6 @@ fn finish(session: *Session) noreturn {
     for (0..control.ring_count) |index| session.writer(@intCast(index)).end();
     session.setPhase(if (session.hasError()) .failed else .done);
     sys.exit(0);
-}
-
-/// The command has its own copy of the limit: what it may use is not used up by our digests of it.
-fn raiseCpuLimit() void {
-    const limit = sys.limit(.CPU) catch return;
-    sys.setLimit(.CPU, .{ .cur = limit.max, .max = limit.max }) catch {};
 }
 
 /// Descriptors of opened files wait here for their digest (`abi.handed_over_max`). The table is the front end's too,

@@ -9,6 +9,7 @@
 const std = @import("std");
 const builtin = @import("builtin");
 const lib = @import("lib.zig");
+const limits = @import("limits.zig");
 const sys = @import("sys.zig");
 
 comptime {
@@ -70,7 +71,14 @@ extern var __environ: [*:null]?[*:0]u8;
 fn startup() callconv(.c) void {
     const argv = originalArgv();
     // A failure is remembered: TypeScript can say it in words, and only where the run gets that far.
-    if (wantsTracer(argv)) lib.begin(@ptrCast(argv), @ptrCast(__environ));
+    if (wantsTracer(argv)) {
+        limits.require();
+        lib.begin(@ptrCast(argv), @ptrCast(__environ));
+        // The runtime's threads would be next, and it does not say so in words.
+        if (lib.lacksProcesses()) limits.refuse("cannot make the processes of a run: too many of this user", "ulimit -u 1024");
+    } else {
+        limits.raise();
+    }
     hideRuntimeSettings();
 
     const config: *volatile BindConfig = &bind_config; // written after the compiler saw it

@@ -524,6 +524,10 @@ pub fn setDefaultDisposition(signal: linux.SIG) void {
 
 pub const all_signals: linux.sigset_t = @splat(~@as(c_ulong, 0));
 
+pub fn isRoot() bool {
+    return linux.geteuid() == 0;
+}
+
 pub fn limit(resource: linux.rlimit_resource) Error!linux.rlimit {
     var result: linux.rlimit = undefined;
     _ = try check(linux.prlimit(0, resource, null, &result));
