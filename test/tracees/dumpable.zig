@@ -8,7 +8,7 @@ var path_buffer: [4096]u8 = undefined;
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
     if (arguments.at(1) != null) t.exit(0);
-    t.makeFile("hidden", "opened by a process that cannot be looked into\n");
+    t.makeFileElsewhere("hidden", "opened by a process that cannot be looked into\n");
     _ = t.must(.prctl, .{ 4, 0, 0, 0, 0 });
     var line: t.Line = .{};
     line.begin("event").number("pid", t.pid()).text("syscall", "prctl").end();

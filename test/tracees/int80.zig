@@ -17,9 +17,9 @@ fn call32(number: u32, a: u32, b: u32, c: u32, d: u32) i32 {
 }
 
 pub fn main() void {
-    t.makeFile("one", "opened by int 0x80 open\n");
-    t.makeFile("two", "opened by int 0x80 openat\n");
-    t.makeFile("to-go", "deleted by int 0x80 unlink\n");
+    t.makeFileElsewhere("one", "opened by int 0x80 open\n");
+    t.makeFileElsewhere("two", "opened by int 0x80 openat\n");
+    t.makeFileElsewhere("to-go", "deleted by int 0x80 unlink\n");
     // Pointers have 32 bits there: MAP_32BIT.
     const low = t.must(.mmap, .{ 0, 4096, 3, 0x62, -1, 0 });
     const text: [*]u8 = @ptrFromInt(low);

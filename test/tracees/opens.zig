@@ -6,6 +6,10 @@ pub const panic = t.panic;
 const O = t.O;
 var buffers: [3][4096]u8 = undefined;
 
+const ways = [_][*:0]const u8{
+    "by-open", "by-dots", "by-symlink", "by-copy", "by-fchdir", "deep/by-directory", "deep/by-openat2", "deep/by-chdir",
+};
+
 fn here(name: []const u8) [:0]const u8 {
     return t.absolute(&buffers[0], name);
 }
@@ -17,20 +21,22 @@ pub fn main() void {
     t.makeFile("deep/file", "below a directory\n");
     t.seeOpen(here("deep/file"), "write", "openat");
 
-    t.close(t.must(.open, .{ "input", O.rdonly, 0 }));
-    t.seeOpen(here("input"), "read", "open");
+    // Each way has a file of its own, which another process has made.
+    for (ways) |name| t.makeFileElsewhere(name, "what is read\n");
+    t.close(t.must(.open, .{ "by-open", O.rdonly, 0 }));
+    t.seeOpen(here("by-open"), "read", "open");
     t.close(t.must(.creat, .{ "created", 0o600 }));
     t.seeOpen(here("created"), "write", "creat");
-    t.close(t.open("./deep/../input", O.rdonly, 0));
-    t.seeOpen(here("input"), "read", "openat with dots");
+    t.close(t.open("./deep/../by-dots", O.rdonly, 0));
+    t.seeOpen(here("by-dots"), "read", "openat with dots");
     t.close(t.open("both", O.rdwr | O.creat | O.excl, 0o644));
     t.seeOpen(here("both"), "both", "openat O_RDWR|O_CREAT|O_EXCL");
 
     byDirectory();
     byOpenat2();
-    _ = t.must(.symlinkat, .{ "input", t.at_cwd, "link" });
+    _ = t.must(.symlinkat, .{ "by-symlink", t.at_cwd, "link" });
     t.close(t.open("link", O.rdonly, 0));
-    t.seeOpen(here("input"), "read", "openat through a symlink");
+    t.seeOpen(here("by-symlink"), "read", "openat through a symlink");
 
     const path_only = t.open("input", O.path | O.cloexec, 0);
     t.seeOpen(here("input"), "path-only", "openat O_PATH");
@@ -51,22 +57,22 @@ pub fn main() void {
 fn byDirectory() void {
     const directory = t.open("deep", O.rdonly | O.directory, 0);
     t.seeOpen(here("deep"), "directory", "openat O_DIRECTORY");
-    t.close(t.must(.openat, .{ directory, "file", O.rdonly, 0 }));
-    t.seeOpen(here("deep/file"), "read", "openat with a directory descriptor");
+    t.close(t.must(.openat, .{ directory, "by-directory", O.rdonly, 0 }));
+    t.seeOpen(here("deep/by-directory"), "read", "openat with a directory descriptor");
     const copy = t.must(.fcntl, .{ directory, 0, 100 }); // F_DUPFD
     t.close(directory);
-    t.close(t.must(.openat, .{ copy, "../input", O.rdonly, 0 }));
-    t.seeOpen(here("input"), "read", "openat with a copied directory descriptor");
+    t.close(t.must(.openat, .{ copy, "../by-copy", O.rdonly, 0 }));
+    t.seeOpen(here("by-copy"), "read", "openat with a copied directory descriptor");
     t.close(copy);
 }
 
 fn byOpenat2() void {
     const how = [3]u64{ O.rdonly, 0, 0x08 }; // struct open_how: flags, mode, resolve = RESOLVE_BENEATH
-    const result = t.call(.openat2, .{ t.at_cwd, "deep/file", &how, @sizeOf(@TypeOf(how)) });
+    const result = t.call(.openat2, .{ t.at_cwd, "deep/by-openat2", &how, @sizeOf(@TypeOf(how)) });
     if (result == -@as(isize, @backingInt(t.linux.E.NOSYS))) return; // before Linux 5.6
     if (result < 0) t.fail("openat2", result);
     t.close(@intCast(result));
-    t.seeOpen(here("deep/file"), "read", "openat2");
+    t.seeOpen(here("deep/by-openat2"), "read", "openat2");
     if (t.call(.openat2, .{ t.at_cwd, "/dev/null", &how, @sizeOf(@TypeOf(how)) }) >= 0) t.fail("RESOLVE_BENEATH let an absolute path through", 0);
 }
 
@@ -137,11 +143,11 @@ fn oddNames() void {
 
 fn afterChdir() void {
     _ = t.must(.chdir, .{"deep"});
-    t.close(t.open("file", O.rdonly, 0));
-    t.seeOpen(here("file"), "read", "openat relative after chdir");
+    t.close(t.open("by-chdir", O.rdonly, 0));
+    t.seeOpen(here("by-chdir"), "read", "openat relative after chdir");
     const up = t.open("..", O.path | O.directory, 0);
     _ = t.must(.fchdir, .{up});
     t.close(up);
-    t.close(t.open("input", O.rdonly, 0));
-    t.seeOpen(here("input"), "read", "openat relative after fchdir");
+    t.close(t.open("by-fchdir", O.rdonly, 0));
+    t.seeOpen(here("by-fchdir"), "read", "openat relative after fchdir");
 }

@@ -15,8 +15,8 @@ const Answer = enum(u32) { errno = 0x0005000d, trap = 0x00030000, trace = 0x7ff0
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
     const answer = std.meta.stringToEnum(Answer, arguments.at(1) orelse "") orelse t.fail("own-filter errno|trap|trace|notify", 0);
-    t.makeFile("watched", "opened under the build's own filter\n");
-    t.makeFile("plain", "opened by a call that the filter lets alone\n");
+    t.makeFileElsewhere("watched", "opened under the build's own filter\n");
+    t.makeFileElsewhere("plain", "opened by a call that the filter lets alone\n");
     var supervisor: t.Thread = .{};
     if (answer == .notify) supervisor.start(answerContinue, 0);
     if (answer == .trap) onTrap();
@@ -41,13 +41,12 @@ pub fn main(init: std.process.Init.Minimal) void {
     // openat, which the filter answers.
     const filtered = t.call(.openat, .{ t.at_cwd, "watched", t.O.rdonly, 0 });
     if (filtered >= 0) {
-        const path = t.absolute(&path_buffer, "watched");
-        line.begin("open-or-gap").number("pid", t.pid()).text("path", path).texts("kinds", &.{"seccomp-listener"}).text("how", "openat that the filter let through").end();
+        t.seeOpen(t.absolute(&path_buffer, "watched"), "read", "openat that the filter let through");
     }
     // open, which it does not know.
     const plain = t.call(.open, .{ "plain", t.O.rdonly, 0 });
     if (plain < 0) t.fail("open", plain);
-    line.begin("open-or-gap").number("pid", t.pid()).text("path", t.absolute(&path_buffer, "plain")).texts("kinds", &.{"seccomp-listener"}).text("how", "open past the filter").end();
+    t.seeOpen(t.absolute(&path_buffer, "plain"), "read", "open past the filter");
     line.begin("answer").text("what", @tagName(answer)).number("value", filtered).end();
     t.exit(0);
 }

@@ -6,7 +6,7 @@ pub const panic = t.panic;
 var path_buffer: [4096]u8 = undefined;
 
 pub fn main() void {
-    t.makeFile("by-uring", "opened by io_uring\n");
+    t.makeFileElsewhere("by-uring", "opened by io_uring\n");
     var parameters: [30]u32 align(8) = @splat(0); // struct io_uring_params, 120 bytes
     const ring = t.call(.io_uring_setup, .{ 4, &parameters });
     var line: t.Line = .{};

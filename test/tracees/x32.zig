@@ -5,7 +5,7 @@ pub const panic = t.panic;
 var path_buffer: [4096]u8 = undefined;
 
 pub fn main() void {
-    t.makeFile("file", "opened by an x32 call\n");
+    t.makeFileElsewhere("file", "opened by an x32 call\n");
     const result = t.raw(0x40000000 + 2, .{ "file", t.O.rdonly, 0 });
     var line: t.Line = .{};
     if (result < 0) {

@@ -343,6 +343,16 @@ pub fn makeFile(path: [*:0]const u8, content: []const u8) void {
     close(descriptor);
 }
 
+/// The same by a child, so that it is not this process that has opened it: what is to be seen of it is another open.
+pub fn makeFileElsewhere(path: [*:0]const u8, content: []const u8) void {
+    const maker = fork();
+    if (maker == 0) {
+        makeFile(path, content);
+        exit(0);
+    }
+    if (reap(maker) != 0) fail("makeFile", 0);
+}
+
 /// Opens for reading, reads to the end, closes.
 pub fn readFile(path: [*:0]const u8) void {
     const descriptor = open(path, O.rdonly, 0);
