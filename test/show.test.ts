@@ -197,7 +197,7 @@ const overview = (signature: string) => `${at("record.json")}
   network       4: 192.0.2.1:443 (example.test), unix:/run/x and 2 more
   outside       docker at unix:/run/x (/bin/d, process 7)
   hermetic      no
-  inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differ from what is declared
+  inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differs from what is declared
   trace         incomplete
                 gap: something (2 times)
 `;

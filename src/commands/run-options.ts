@@ -81,7 +81,12 @@ export const runOptions: readonly Option[] = [
     kind: "boolean",
     help: "sign with a key made for this run; its public half is written beside the record",
   },
-  { long: "signer-file-key-passphrase", kind: "string", value: "TEXT", help: "passphrase of the key" },
+  {
+    long: "signer-file-key-passphrase",
+    kind: "string",
+    value: "TEXT",
+    help: "passphrase of the key; without these flags it is taken from AFLOCK_KEY_PASSPHRASE or WITNESS_KEY_PASSPHRASE",
+  },
   { long: "signer-file-key-passphrase-path", kind: "string", value: "FILE", help: "file with the passphrase of the key" },
   {
     long: "outfile",
@@ -116,7 +121,7 @@ export const runOptions: readonly Option[] = [
     long: "predicate",
     kind: "string",
     value: "TYPE",
-    help: "form of the command-run attestation: command-run/v0.1, or command-run/v0.2, which is a fifth of the size for large builds (default command-run/v0.1)",
+    help: "form of the command-run attestation: command-run/v0.1, or command-run/v0.2, which is a quarter of the size for large builds (default command-run/v0.1)",
   },
   {
     long: "grace",

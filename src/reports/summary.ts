@@ -156,7 +156,7 @@ export function inputsText({ total, git, lockfile, system, nobody, differs }: Un
     [lockfile, "lock files"],
     [system, "system packages"],
     [nobody, "nobody vouches for"],
-    [differs, "differ from what is declared"],
+    [differs, differs === 1 ? "differs from what is declared" : "differ from what is declared"],
   ];
   const named = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
   return named.length === 0 ? "none" : `${total}: ${named.join(", ")}`;
