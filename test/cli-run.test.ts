@@ -410,6 +410,7 @@ test("summary: traced, killed, with a key of its own, and a program that would c
   hermetic     no
   trace        incomplete
                gap: a limit was hit (3 times)
+                 what to do: what was beyond the limit is missing; docs/completeness.md lists the limits
   materials    29 files
   products     1 file
   record       out.json

@@ -12,6 +12,8 @@ export interface RecordGap {
   severity: "gap" | "note";
   count: number;
   detail: string;
+  /** Of some of those whom it concerns. */
+  processIds: readonly number[];
 }
 
 export interface RecordCompleteness {
@@ -31,6 +33,7 @@ const gapSchema = z.object({
   severity: z.string(),
   count: z.number().catch(1),
   detail: z.string().catch(""),
+  processids: z.array(z.number()).catch([]),
 });
 
 export function readCompleteness(collection: Collection): RecordCompleteness {
@@ -60,8 +63,8 @@ function readOne(predicate: JsonObject): RecordCompleteness {
 
 /** A severity that is not known here may be worse than a gap, never better. */
 function readGap(value: JsonValue): RecordGap {
-  const fields = readFields(isJsonObject(value) ? value : {}, gapSchema, "a gap");
-  return { ...fields, severity: fields.severity === "note" ? "note" : "gap" };
+  const { processids, ...fields } = readFields(isJsonObject(value) ? value : {}, gapSchema, "a gap");
+  return { ...fields, severity: fields.severity === "note" ? "note" : "gap", processIds: processids };
 }
 
 /** From best to worst. */

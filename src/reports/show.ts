@@ -3,6 +3,7 @@
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
+import { gapJson, gapLines } from "./gap-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 import { inputsText } from "./summary.ts";
@@ -64,7 +65,8 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
   }
   if (completeness) {
     const { verdict, gaps, reason } = completeness;
-    const details = gaps.map(({ severity, detail, count }) => `${severity}: ${detail}${count > 1 ? ` (${count} times)` : ""}`);
+    const programOf = (id: number) => run?.processes?.find(({ pid }) => pid === id)?.program;
+    const details = gaps.flatMap(gap => gapLines(gap, programOf));
     rows.push(["trace", verdict, ...(reason === undefined ? [] : [reason]), ...details]);
   }
   const width = Math.max(...rows.map(([label]) => label.length));
@@ -216,7 +218,7 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     command: run?.command,
     exitcode: run?.exitCode,
     durationNs: run?.durationNs,
-    completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gap => ({ ...gap })) },
+    completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gapJson) },
     endpoints: run?.network && endpointNames(run.network.endpoints),
     hermetic: run?.network?.hermetic,
     undeclaredInputs: run?.undeclared?.counts,

@@ -1,7 +1,8 @@
 // What `cilock run` tells the person afterwards, as text on stderr or as JSON. Pure: a report goes in, text comes out.
 import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
-import type { Completeness, Gap, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import type { Completeness, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import { gapJson, gapLines } from "./gap-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 
@@ -80,12 +81,10 @@ function traceRows(trace: TraceObservation, painted: (text: string, style: Style
   if (trace.network)
     rows.push(...networkRows(trace.network).map(([label, ...lines]): [string, ...string[]] => [label, ...lines.map(printable)]));
   const { verdict, gaps } = trace.completeness;
-  rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.map(gapText)]);
+  const programsById = new Map(trace.processes.map(({ pid, program }) => [pid, program]));
+  const programOf = (pid: number) => programsById.get(pid);
+  rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.flatMap(gap => gapLines(gap, programOf).map(printable))]);
   return rows;
-}
-
-function gapText(gap: Gap): string {
-  return printable(`${gap.severity}: ${gap.detail}${gap.count > 1 ? ` (${gap.count} times)` : ""}`);
 }
 
 export function summaryJson(report: RunReport): JsonObject {
@@ -120,7 +119,7 @@ export function summaryJson(report: RunReport): JsonObject {
 }
 
 function completenessJson({ verdict, gaps }: Completeness): JsonObject {
-  return { verdict, gaps: gaps.map(({ kind, severity, count, detail }) => ({ kind, severity, count, detail })) };
+  return { verdict, gaps: gaps.map(gapJson) };
 }
 
 function exitText({ exitCode, signal, interrupted }: RunReport): string {

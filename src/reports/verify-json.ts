@@ -1,6 +1,7 @@
 // The report of `cilock verify` for programs: one object on one line.
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { Report } from "../attestation/verification.ts";
+import { gapJson } from "./gap-text.ts";
 
 export function verifyJson(report: Report, record: string, exitStatus: number): JsonObject {
   const { statement, completeness, outcome } = report;
@@ -20,7 +21,7 @@ export function verifyJson(report: Report, record: string, exitStatus: number): 
         : omitUndefined({
             verdict: completeness.verdict,
             reason: completeness.reason,
-            gaps: completeness.gaps.map(gap => ({ ...gap })),
+            gaps: completeness.gaps.map(gapJson),
           }),
     checks: report.checks.map(({ name, status, detail }) => ({ check: name, status, detail: wellFormed(detail) })),
   });
