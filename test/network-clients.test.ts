@@ -1,6 +1,7 @@
 // Real clients against servers of this test, on loopback: whom each connection is for, as the record has it. What is not installed
 // here is skipped, by name.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server, connect as tcpConnect } from "node:net";
 import { join } from "node:path";
@@ -462,31 +463,84 @@ again=dial(); again.sendall(hello("again.example")); os.wait()`;
     limitMs,
   );
 
-  test.skipIf(!Bun.which("go"))(
-    "Go: several connections at once, from several threads",
-    async () => {
-      using scratch = new Scratch();
-      const source = join(scratch.path, "main.go");
+  describe.skipIf(!Bun.which("go"))("Go", () => {
+    let programs: Scratch;
+    let binary = "";
+    beforeAll(() => {
+      programs = new Scratch();
+      const source = join(programs.path, "main.go");
       writeFileSync(source, goProgram);
-      const binary = join(scratch.path, "client");
+      binary = join(programs.path, "client");
       const env = {
-        ...plainEnvironment(scratch),
-        GOCACHE: join(scratch.path, "cache"),
+        ...plainEnvironment(programs),
+        GOCACHE: join(programs.path, "cache"),
         GOTOOLCHAIN: "local",
         GO111MODULE: "off",
       };
       const built = Bun.spawnSync(["go", "build", "-o", binary, source], { env });
       expect(built.stderr.toString()).toBe("");
-      const ran = await run(scratch, [binary, `127.0.0.1:${tlsPort}`], { trace: true });
-      expect(namesAt(ran, tlsPort).sort()).toEqual([0, 1, 2, 3].map(n => `go${n}.example by sni`));
-    },
-    180_000,
-  );
+    }, 180_000);
+    afterAll(() => programs?.[Symbol.dispose]());
+
+    test(
+      "several connections at once, from several threads",
+      async () => {
+        using scratch = new Scratch();
+        const ran = await run(scratch, [binary, `127.0.0.1:${tlsPort}`], { trace: true });
+        expect(namesAt(ran, tlsPort).sort()).toEqual([0, 1, 2, 3].map(n => `go${n}.example by sni`));
+      },
+      limitMs,
+    );
+
+    test(
+      "an encrypted hello: the outer name, marked",
+      async () => {
+        using scratch = new Scratch();
+        const key = generateKeyPairSync("x25519").publicKey.export({ type: "spki", format: "der" }).subarray(-32);
+        const ran = await run(scratch, [binary, `127.0.0.1:${tlsPort}`, echConfigs("outer.example", key)], { trace: true });
+        const found = networks(ran).flatMap(({ connections }) => connections.filter(({ port }) => port === tlsPort));
+        // Go has asked for ECH, and then checks the certificate of who has refused it.
+        expect(ran.stdout.toString()).toContain("not outer.example");
+        expect(found).toMatchObject([{ hostname: "outer.example", hostnamesource: "sni", ech: true }]);
+        expect(JSON.stringify(networks(ran))).not.toContain("inner.example");
+      },
+      limitMs,
+    );
+  });
 });
 
+/** ECHConfigList of RFC 9849, in hex: one with X25519, HKDF-SHA256 and AES-128-GCM. */
+function echConfigs(publicName: string, key: Uint8Array): string {
+  const short = (value: number) => [value >> 8, value & 255];
+  const name = Buffer.from(publicName);
+  const contents = [
+    7,
+    ...short(0x20),
+    ...short(key.length),
+    ...key,
+    ...short(4),
+    ...short(1),
+    ...short(1),
+    0,
+    name.length,
+    ...name,
+    0,
+    0,
+  ];
+  const config = [...short(0xfe0d), ...short(contents.length), ...contents];
+  return Buffer.from([...short(config.length), ...config]).toString("hex");
+}
+
+/** With a list of ECH configurations it makes one connection, which our server does not understand (Go 1.23). */
 const goProgram = `package main
-import ("crypto/tls"; "fmt"; "os"; "sync")
+import ("crypto/tls"; "encoding/hex"; "fmt"; "os"; "sync")
 func main() {
+  if len(os.Args) > 2 {
+    list, _ := hex.DecodeString(os.Args[2])
+    _, err := tls.Dial("tcp", os.Args[1], &tls.Config{ServerName: "inner.example", EncryptedClientHelloConfigList: list})
+    fmt.Println(err)
+    return
+  }
   var group sync.WaitGroup
   for i := 0; i < 4; i++ {
     group.Add(1)

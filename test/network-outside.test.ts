@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
+import { plainEnvironment, type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
 import { Outsiders, python, said } from "./outsiders.ts";
 
 const limitMs = 60_000;
@@ -324,6 +324,24 @@ c.send(b"work"); sys.stdin.read()`;
         limitMs,
       );
     }
+
+    test(
+      "that is the jobserver of a make outside: a gap that says so, since turns are bytes and bytes can be anything",
+      async () => {
+        using scratch = new Scratch(user);
+        const path = fifo(scratch);
+        const other = outside(scratch, 'f=os.open("fifo",os.O_RDWR); os.write(f,b"+"); print("x",flush=True); sys.stdin.read()');
+        await said(other);
+        const env = { ...plainEnvironment(scratch), MAKEFLAGS: ` -j2 --jobserver-auth=fifo:${path} --no-print-directory` };
+        const ran = await run(scratch, ["sh", "-c", "exec 5<>fifo; head -c 1 <&5 >&5"], { trace: true, env });
+        other.stdin.end();
+        expect(ran.status).toBe(0);
+        expect(detailOf(ran, "delegated")).toContain(`FIFO ${path}, the jobserver of a make outside (`);
+        expect(detailOf(ran, "delegated")).toContain(`process ${other.pid})`);
+        expect([verdictOf(ran), isHermetic(ran)]).toEqual(["incomplete", false]);
+      },
+      limitMs,
+    );
 
     test(
       "whose other end was gone before we could look",

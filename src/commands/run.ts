@@ -190,6 +190,7 @@ async function createTrace({ options, signer, holes }: RunPlan, session: Session
     keepThreads: true,
     holes,
     keyFiles: signer.kind === "file" ? signer.key.files : [],
+    makeFlags: session.environment.map(entry => Buffer.from(entry).toString()).find(entry => entry.startsWith("MAKEFLAGS=")),
   });
 }
 

@@ -11,6 +11,8 @@ export interface OutsideOpensOptions {
   /** Of a pid in our namespace, if it is or was a process of the build. */
   isTraced: (pid: number) => boolean;
   findPeer: PeerFinder;
+  /** MAKEFLAGS of the command: a make around us may let its jobs share its turns (GNU make manual, POSIX Jobserver). */
+  makeFlags?: string | undefined;
 }
 
 interface Fifo {
@@ -35,8 +37,11 @@ export class OutsideOpens {
   /** Birth times go by the clock's last tick. */
   readonly #startNs = BigInt(Date.now()) * 1_000_000n - 20_000_000n;
 
+  readonly #jobserver: string | undefined;
+
   constructor(options: OutsideOpensOptions) {
     this.#options = options;
+    this.#jobserver = /--jobserver-auth=fifo:(\S+)/.exec(options.makeFlags ?? "")?.[1];
   }
 
   onOpen(event: OpenEvent): void {
@@ -60,7 +65,8 @@ export class OutsideOpens {
   finish(): void {
     for (const fifo of this.#fifos.values()) {
       this.#look(fifo);
-      const place = `FIFO ${fifo.path}`;
+      // Turns are bytes, and bytes can be anything.
+      const place = `FIFO ${fifo.path}${fifo.path === this.#jobserver ? ", the jobserver of a make outside" : ""}`;
       if (fifo.outsiders.size > 0) {
         for (const found of fifo.outsiders.values())
           this.#options.reportGap("delegated", fifo.process, `${place}${peerText(found)}`);

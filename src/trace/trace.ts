@@ -45,6 +45,8 @@ export interface TraceOptions {
   keepThreads?: boolean;
   /** Signing key and passphrase: no process of the build should read them. */
   keyFiles?: readonly KeyFile[];
+  /** `MAKEFLAGS=…` of the command. */
+  makeFlags?: string | undefined;
   /** What others of this run take from, too. */
   holes?: HolesLeft;
   /** For tests. */
@@ -116,7 +118,7 @@ export class Trace {
       isTraced: (pid: number) => this.#processes.isKnown(pid),
       findPeer: createPeerFinder(this.#digester, hashes),
     };
-    this.#outsideOpens = new OutsideOpens(others);
+    this.#outsideOpens = new OutsideOpens({ ...others, makeFlags: options.makeFlags });
     this.#terminals = new Terminals(reportGap);
     this.#network = new Network({
       ...others,
