@@ -144,6 +144,36 @@ for (const user of users) {
   });
 }
 
+for (const user of users) {
+  test.skipIf(!python)(
+    `as ${user}: how many bytes went through, at either end`,
+    async () => {
+      using scratch = new Scratch(user);
+      const program = `
+import os,socket
+s=socket.create_server(("127.0.0.1",0))
+def all(c,count):
+  while count>0: count-=len(c.recv(count))
+for _ in range(2):
+  if os.fork()==0: c=socket.create_connection(s.getsockname()); c.sendall(b"x"*1234); all(c,5000); os._exit(0)
+  c,_=s.accept(); all(c,1234); c.sendall(b"y"*5000); c.close(); os.wait()`;
+      const ran = await run(scratch, [python ?? "", "-c", program], { trace: true });
+      expect(ran.status).toBe(0);
+      const found = summaryOf(ran).network.filter(({ direction }) => direction !== "listen");
+      expect(found.map(({ direction, count, bytes }) => [direction, count, bytes?.sent])).toEqual([
+        ["in", 2, 2 * 5000],
+        ["out", 2, 2 * 1234],
+      ]);
+      // The kernel counts the end of the other side as one.
+      for (const [i, sent] of [1234, 5000].entries()) {
+        expect(found[i]?.bytes?.received).toBeGreaterThanOrEqual(2 * sent);
+        expect(found[i]?.bytes?.received).toBeLessThanOrEqual(2 * (sent + 1));
+      }
+    },
+    limitMs,
+  );
+}
+
 describe.skipIf(!python)("where sockets cannot be asked, as in Docker by default", () => {
   const before = (scratch: Scratch) => [tracee("deny", scratch), "PERM", "pidfd_getfd", "--"];
 

@@ -88,6 +88,7 @@ pub fn onAccepted(tracer: *Tracer, thread: *const Thread, number: i32, items: *d
         facts.has_holder = 1;
         facts.holder = tracer.clients.socketOf(thread.tid, found);
     };
+    expectEnd(tracer, thread, socket.descriptor, &facts);
     items.add(.socket, syscalls.Argument.result, &.{std.mem.asBytes(&facts)}, 0);
     if (ends) |*found| addAddresses(found, items);
 }

@@ -215,6 +215,7 @@ export class Network {
     const accepted = { process: event.process, entry };
     if (event.result >= 0n && !event.entryOnly) {
       if (!event.items.some(item => item.kind === "socket" && item.argument === madeByCall)) this.#anyUnknownClient = true;
+      this.#expectTraffic(event, entry);
       if (this.#clients.onAccepted(event, madeByCall, accepted)) return;
       this.#delegation.onAccepted(event, madeByCall, entry.connection);
     }
