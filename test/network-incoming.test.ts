@@ -15,6 +15,7 @@ const endpoint = z.looseObject({
   address: z.string().optional(),
   port: z.int().optional(),
   count: z.int(),
+  bytes: z.object({ sent: z.int(), received: z.int() }).optional(),
 });
 const peer = z.looseObject({ processid: z.int().optional(), programdigest: z.looseObject({ sha256: z.string() }).optional() });
 const connection = z.looseObject({ syscall: z.string(), peer: peer.optional() });
