@@ -59,9 +59,17 @@ function namesIn(path: string): string[] {
   }
 }
 
+function ownStat(): string {
+  try {
+    return readFileSync("/proc/self/stat", "latin1");
+  } catch {
+    return ""; // without /proc nothing is traced, which is said elsewhere
+  }
+}
+
 /** The number of our own, which /dev/tty means; proc_pid_stat(5), tty_nr. */
 function controllingTerminal(): bigint | undefined {
-  const stat = readFileSync("/proc/self/stat", "latin1");
+  const stat = ownStat();
   const device = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[4]);
   const major = (device >> 8) & 0xfff;
   return major === slaves ? BigInt((device & 0xff) | ((device >> 12) & ~0xff)) : undefined;
