@@ -466,11 +466,11 @@ pub const rows = [_]Row{
     .{ .name = "fcntl64", .special = .fcntl, .when = fcntl_when, .arguments = &.{arg(0, .socket)} },
 
     // The system
-    .{ .name = "mount", .special = .mounts, .arguments = &.{ arg(0, .text), arg(1, .file), arg(2, .text) }, .names = &.{1} },
+    .{ .name = "mount", .special = .mounts, .arguments = &.{ arg(0, .text), arg(1, .file), arg(2, .text), arg(4, .text) }, .names = &.{1} },
     .{ .name = "umount", .special = .mounts, .arguments = &.{arg(0, .file)}, .names = &.{0} },
     .{ .name = "umount2", .special = .mounts, .arguments = &.{arg(0, .file)}, .names = &.{0} },
     .{ .name = "fsopen", .special = .mounts, .arguments = &.{arg(0, .text)} },
-    .{ .name = "fsconfig", .special = .mounts, .arguments = &.{arg(2, .text)} },
+    .{ .name = "fsconfig", .special = .mounts, .arguments = &.{ arg(2, .text), arg(3, .text) } },
     .{ .name = "fsmount", .special = .mounts },
     .{ .name = "fspick", .special = .mounts, .arguments = &.{argAt(0, 1, .file)} },
     .{ .name = "open_tree", .special = .mounts, .arguments = &.{argAtFlags(0, 1, 2, .file)} },

@@ -109,6 +109,10 @@ export const gapTable = {
     severity: "note",
     sentence: "files on a FUSE or network file system were read: its server decides what each reader gets",
   },
+  "overlay-mounted": {
+    severity: "gap",
+    sentence: "the build mounted an overlayfs: what was written through it is in its upper directory, unknown to the products",
+  },
   "unlisted-files": {
     severity: "gap",
     sentence:

@@ -3,7 +3,7 @@
 import { release } from "node:os";
 import type { HolesLeft } from "../file-limits.ts";
 import * as abi from "../native/abi.gen.ts";
-import type { Event } from "../native/events.ts";
+import type { Event, SyscallEvent } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
 import { coreGap } from "./core-dumps.ts";
@@ -17,6 +17,7 @@ import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { FilesOfProcess } from "./observed-process.ts";
 import { OutsideOpens } from "./outside-opens.ts";
+import { upperDirectory } from "./overlays.ts";
 import { createPeerFinder } from "./peers.ts";
 import { Processes, type ProcessesOptions, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
@@ -139,6 +140,7 @@ export class Trace {
         return;
       case "syscall":
         this.#files.onSyscall(event);
+        this.#onMount(event);
         this.#syscalls.onSyscall(event);
         this.#network.onSyscall(event);
         return;
@@ -181,6 +183,11 @@ export class Trace {
       case "traffic":
         this.#network.onTraffic(event);
     }
+  }
+
+  #onMount(event: SyscallEvent): void {
+    const upper = upperDirectory(event);
+    if (upper !== undefined) this.#gaps.report("overlay-mounted", event.process, upper);
   }
 
   /** What the build took from outside and what it made; after `finish`. */
