@@ -13,7 +13,6 @@ export interface Pitfall {
 
 const processes = "trace-processes";
 const corners = "trace-corners";
-const observers = "trace-observers";
 const evasions = "trace-evasions";
 const storms = "slow-trace-storms";
 const watchdog = "watchdog";
@@ -72,7 +71,7 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
   11: {
     what: "at the entry of an exec /proc still describes the old image",
     shown: [
-      [observers, "a fork runs its parent's image until it calls exec; a failed exec is no event"],
+      ["trace-operations", "a fork runs its parent's image until it calls exec; a failed exec is no event"],
       [processes, "exec-kinds"],
     ],
   },
@@ -304,14 +303,14 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
   57: {
     what: "the memory of others; files that a process serves",
     shown: [
-      [observers, "the memory of another process, not one's own"],
+      ["trace-operations", "the memory of another process, not one's own"],
       ["network-outside", "reaching into a process outside"],
       ["slow-served", "its files are read, run and digested like others"],
     ],
   },
   58: {
     what: "looking for what is not there",
-    shown: [[observers, "failed opens are counted and nothing else"]],
+    shown: [["trace-readers", "failed opens are counted and nothing else"]],
     because: "they are counted for each process, not listed",
   },
   59: { what: "directories are inputs", shown: [["trace-files", "opens"]] },
@@ -325,22 +324,22 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
     what: 'names that end in " (deleted)"',
     shown: [
       [corners, "names that are no text, or say something else than what they are"],
-      [observers, "an O_TMPFILE gets the name that it is linked to"],
+      ["trace-writers", "an O_TMPFILE gets the name that it is linked to"],
     ],
   },
   62: {
     what: "a rename after the open",
     shown: [
-      [observers, "a rename that nobody saw is put right at the next open"],
+      ["trace-writers", "a rename that nobody saw is put right at the next open"],
       ["trace-files", "writers"],
     ],
   },
-  63: { what: "O_TMPFILE and linkat", shown: [[observers, "an O_TMPFILE gets the name that it is linked to"]] },
+  63: { what: "O_TMPFILE and linkat", shown: [["trace-writers", "an O_TMPFILE gets the name that it is linked to"]] },
   64: {
     what: "another root, another mount namespace",
     shown: [
       ["run-artifacts", "what was written under another name in a mount namespace"],
-      [observers, "paths are those of the process's own root"],
+      ["trace-readers", "paths are those of the process's own root"],
       ["trace-inputs", "paths are ours, whatever the root of the process is"],
     ],
   },
@@ -374,7 +373,7 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
     what: "one file under many names, overlays",
     shown: [
       [corners, "a file that a write moves to another layer: each content under its one name"],
-      [observers, "one process, one file, two names: one writer"],
+      ["trace-writers", "one process, one file, two names: one writer"],
       ["trace-inputs", "a file that two processes have written, and all names of a linked one"],
     ],
   },
@@ -382,14 +381,14 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
   70: {
     what: "when to digest",
     shown: [
-      [observers, "each path gets the content that it had at its open, once"],
-      [observers, "the content at the writer's end, and how much the file has grown"],
+      ["trace-readers", "each path gets the content that it had at its open, once"],
+      ["trace-writers", "the content at the writer's end, and how much the file has grown"],
     ],
   },
   71: {
     what: "a digest used again for another content",
     shown: [
-      [observers, "a swap A, B, A shows as three versions (the attack on SUNSPOT's victims)"],
+      ["trace-readers", "a swap A, B, A shows as three versions (the attack on SUNSPOT's victims)"],
       ["trace-files", "the swap's later contents are all there, in the order in which they came"],
     ],
   },
@@ -413,12 +412,12 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
     what: "our descriptors run out",
     shown: [
       ["slow-evasion-floods", "30,000 files, each written and read"],
-      [observers, "the bound: 300 open outputs with 8 descriptors, early digests looked at again"],
+      ["trace-writers", "the bound: 300 open outputs with 8 descriptors, early digests looked at again"],
     ],
   },
   76: {
     what: "space of deleted files that we have open",
-    shown: [[observers, "all descriptors are given back while the writer still runs, but for the bounded ones"]],
+    shown: [["trace-writers", "all descriptors are given back while the writer still runs, but for the bounded ones"]],
   },
   // Network
   77: {
@@ -447,7 +446,7 @@ export const pitfalls: { readonly [number: string]: Pitfall } = {
   80: {
     what: "bind, listen and accept",
     shown: [
-      [observers, "socket, bind, listen, accept, sendto"],
+      ["trace-verdicts", "socket, bind, listen, accept, sendto"],
       ["network-outside", "a client at a unix socket of the build"],
     ],
   },
