@@ -1,5 +1,12 @@
 //! Kinds of file systems, by statfs f_type. The front end has the same lists (src/file-systems.ts); a test compares them.
 
+pub const proc = 0x9fa0;
+pub const overlay = 0x794c_7630;
+
+comptime {
+    @import("std").debug.assert(isPseudo(proc));
+}
+
 /// Nothing of a disk: their files are questions to the kernel.
 pub fn isPseudo(file_system: u32) bool {
     return switch (file_system) {

@@ -7,7 +7,6 @@ const file_systems = @import("file_systems.zig");
 const paths = @import("paths.zig");
 const sys = @import("sys.zig");
 
-const proc_magic = 0x9fa0;
 const proc_top_inode = 1; // PROC_ROOT_INO
 /// As the kernel's MAXSYMLINKS.
 const links_max = 40;
@@ -31,7 +30,7 @@ pub fn open(place: paths.Place, path: []const u8, no_follow: bool) ?i32 {
     var way: Way = .{ .place = place, .no_follow = no_follow };
     var buffer: [64]u8 = undefined;
     const root = if (place.roots_differ) sys.procPath(&buffer, place.owner.tid, "root") else "/";
-    way.root = descriptorOf(sys.open(linux.AT.FDCWD, root, directory_flags)) orelse return null;
+    way.root = sys.open(linux.AT.FDCWD, root, directory_flags).orNull() orelse return null;
     defer sys.close(way.root);
     if (path[0] != '/') way.at = paths.openBase(place) orelse return null else if (!way.goToRoot()) return null;
     way.set(path, "") catch unreachable; // shorter than the room
@@ -79,11 +78,11 @@ const Way = struct {
         if ((is_thread or std.mem.eql(u8, part, "self")) and way.isProcTop(way.at)) {
             const owner = way.place.owner;
             // /proc has an entry for a thread too, though it does not list it.
-            return way.go(descriptorOf(sys.open(linux.AT.FDCWD, sys.procPath(&buffer, if (is_thread) owner.tid else owner.pid, ""), directory_flags)));
+            return way.go(sys.open(linux.AT.FDCWD, sys.procPath(&buffer, if (is_thread) owner.tid else owner.pid, ""), directory_flags).orNull());
         }
         buffer[sys.append(&buffer, 0, part)] = 0;
         const name = buffer[0..part.len :0];
-        const found = descriptorOf(way.openAt(name, part_flags)) orelse return false;
+        const found = way.openAt(name, part_flags).orNull() orelse return false;
         var stat: linux.Statx = undefined;
         if (sys.statx(found, "", stat_flags, &stat) != .SUCCESS) return drop(found);
         if (stat.mode & linux.S.IFMT != linux.S.IFLNK) return way.go(found);
@@ -98,7 +97,7 @@ const Way = struct {
         // The links of a process's entry are jumps, and their text is no path. Those at the top (`mounts`, `net`) lead through `self`.
         if (way.isOfProc(link) and !way.isProcTop(way.at)) {
             sys.close(link);
-            return way.go(descriptorOf(way.openAt(name, directory_flags)));
+            return way.go(way.openAt(name, directory_flags).orNull());
         }
         defer sys.close(link);
         var text: [paths.max]u8 = undefined;
@@ -119,7 +118,7 @@ const Way = struct {
     }
 
     fn isOfProc(way: *const Way, descriptor: i32) bool {
-        return way.fileSystemOf(descriptor) == proc_magic;
+        return way.fileSystemOf(descriptor) == file_systems.proc;
     }
 
     fn isProcTop(way: *const Way, directory: i32) bool {
@@ -142,7 +141,7 @@ const Way = struct {
     }
 
     fn goToRoot(way: *Way) bool {
-        return way.go(descriptorOf(sys.open(way.root, ".", directory_flags)));
+        return way.go(sys.open(way.root, ".", directory_flags).orNull());
     }
 
     fn go(way: *Way, descriptor: ?i32) bool {
@@ -156,13 +155,6 @@ const Way = struct {
 fn drop(descriptor: i32) bool {
     sys.close(descriptor);
     return false;
-}
-
-fn descriptorOf(opened: sys.Opened) ?i32 {
-    return switch (opened) {
-        .descriptor => |number| number,
-        .failed => null,
-    };
 }
 
 fn isSame(a: i32, b: i32) bool {

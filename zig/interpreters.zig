@@ -53,13 +53,11 @@ pub const Executable = struct {
     identity: *const abi.FileIdentity,
     path: []const u8,
 
-    const overlay_magic = 0x794c_7630;
-
     /// overlayfs and btrfs show other numbers in a mapping than in stat(2).
     fn is(executable: *const Executable, mapping: *const mappings.Mapping, file: mappings.File) bool {
         const same_inode = file.inode == executable.identity.inode;
         if (same_inode and descriptors_mod.deviceNumber(file.major, file.minor) == executable.identity.device) return true;
-        if (!same_inode and executable.identity.file_system != overlay_magic) return false;
+        if (!same_inode and executable.identity.file_system != file_systems.overlay) return false;
         return std.mem.eql(u8, executable.path, mappings.withoutSuffix(mapping.name));
     }
 };

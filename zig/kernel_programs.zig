@@ -3,6 +3,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const file_systems = @import("file_systems.zig");
 const mounts = @import("mounts.zig");
 const paths = @import("paths.zig");
 const tracee = @import("tracee.zig");
@@ -13,10 +14,10 @@ const Row = struct { file_system: u32, name: []const u8 };
 
 /// core(5), proc_sys_kernel(5), the kernel's Documentation/admin-guide (binfmt-misc, cgroup-v1).
 const rows = [_]Row{
-    .{ .file_system = 0x9fa0, .name = "core_pattern" },
-    .{ .file_system = 0x9fa0, .name = "modprobe" },
-    .{ .file_system = 0x9fa0, .name = "hotplug" },
-    .{ .file_system = 0x9fa0, .name = "poweroff_cmd" },
+    .{ .file_system = file_systems.proc, .name = "core_pattern" },
+    .{ .file_system = file_systems.proc, .name = "modprobe" },
+    .{ .file_system = file_systems.proc, .name = "hotplug" },
+    .{ .file_system = file_systems.proc, .name = "poweroff_cmd" },
     .{ .file_system = 0x6265_6572, .name = "uevent_helper" }, // sysfs
     .{ .file_system = 0x0027_e0eb, .name = "release_agent" }, // cgroup, the first version
     .{ .file_system = 0x4249_4e4d, .name = "register" }, // binfmt_misc

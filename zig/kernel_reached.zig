@@ -8,6 +8,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
 const decode = @import("decode.zig");
+const file_systems = @import("file_systems.zig");
 const kernel_programs = @import("kernel_programs.zig");
 const status_file = @import("status.zig");
 const sys = @import("sys.zig");
@@ -49,8 +50,8 @@ const Named = struct {
 };
 
 const named = [_]Named{
-    .{ .file_system = 0x9fa0, .name = "kcore", .access = .any },
-    .{ .file_system = 0x9fa0, .name = "sysrq-trigger", .access = .writing },
+    .{ .file_system = file_systems.proc, .name = "kcore", .access = .any },
+    .{ .file_system = file_systems.proc, .name = "sysrq-trigger", .access = .writing },
     .{ .file_system = 0x6462_6720, .access = .writing }, // debugfs: faults of the kernel's functions and the like
     .{ .file_system = 0x6265_6570, .name = "aml", .access = .writing }, // configfs: code for the ACPI interpreter
 };
@@ -262,8 +263,8 @@ test "devices" {
 test "files" {
     const Row = struct { file_system: u32, for_writing: bool, rows: usize };
     const rows = [_]Row{
-        .{ .file_system = 0x9fa0, .for_writing = false, .rows = 1 }, // kcore
-        .{ .file_system = 0x9fa0, .for_writing = true, .rows = 2 },
+        .{ .file_system = file_systems.proc, .for_writing = false, .rows = 1 }, // kcore
+        .{ .file_system = file_systems.proc, .for_writing = true, .rows = 2 },
         .{ .file_system = 0x6462_6720, .for_writing = false, .rows = 0 },
         .{ .file_system = 0x6462_6720, .for_writing = true, .rows = 1 },
         .{ .file_system = 0xef53, .for_writing = true, .rows = 0 }, // ext4

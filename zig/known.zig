@@ -115,7 +115,7 @@ pub const Known = struct {
     /// Content that can change while the kernel knows of no writer: a server changes it, or somebody who has the file of a
     /// lower or upper layer. The layers of our own root directory are below it, where nobody of the build comes.
     fn hasForeignContent(known: *const Known, file: *const abi.FileIdentity) bool {
-        if (file.file_system == overlay) return file.device != known.root_device;
+        if (file.file_system == file_systems.overlay) return file.device != known.root_device;
         return file_systems.isServed(file.file_system);
     }
 
@@ -139,14 +139,14 @@ pub const Known = struct {
     /// Somebody has made a shared map of it that can write. On overlayfs the map holds the layer's file: once the descriptor is closed the kernel
     /// counts no writer of the overlay's. Whether there still is one only the maps of the living say (shared_maps.zig).
     pub fn mapped(known: *Known, file: *const abi.FileIdentity) void {
-        if (file.file_system != overlay) return;
+        if (file.file_system != file_systems.overlay) return;
         known.written(file.device, file.inode);
         known.lookup(file.device, file.inode).?.is_mapped = true;
     }
 
     /// Ask before a lease that was granted is believed.
     pub fn mayBeMapped(known: *Known, file: *const abi.FileIdentity) bool {
-        if (file.file_system != overlay) return false;
+        if (file.file_system != file_systems.overlay) return false;
         return if (known.lookup(file.device, file.inode)) |entry| entry.is_mapped else known.maps_forgotten;
     }
 
@@ -213,8 +213,6 @@ pub fn writersOf(descriptor: i32) Writers {
     return .nobody;
 }
 
-const overlay = 0x794c_7630;
-
 // ---------------------------------------------------------------------------------------------
 
 const testing = std.testing;
@@ -271,7 +269,7 @@ test "what may stand for later opens" {
 
     try testing.expect(!known.judge(.{ .file = &file, .descriptor = reader, .now_ns = later - 1 }).may_stand);
     var foreign = file;
-    for ([_]u32{ 0x6969, overlay }) |file_system| {
+    for ([_]u32{ 0x6969, file_systems.overlay }) |file_system| {
         foreign.file_system = file_system;
         try testing.expect(!known.judge(.{ .file = &foreign, .descriptor = reader, .now_ns = later }).may_stand);
     }

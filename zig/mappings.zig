@@ -12,10 +12,7 @@ const text_max = 256 << 10;
 /// Null: memory without a file, no memory at all, or not to be found out.
 pub fn fileAt(tid: i32, address: u64) ?File {
     var path: [64]u8 = undefined;
-    const maps = switch (sys.openReadOnly(sys.procPath(&path, tid, "maps"))) {
-        .descriptor => |number| number,
-        .failed => return null,
-    };
+    const maps = sys.openReadOnly(sys.procPath(&path, tid, "maps")).orNull() orelse return null;
     defer sys.close(maps);
     return query(maps, address) catch |e| switch (e) {
         error.NotFound => null, // nothing is mapped there
@@ -26,10 +23,7 @@ pub fn fileAt(tid: i32, address: u64) ?File {
 /// Whether others may write to the memory at an address: a shared mapping. False also where that cannot be found out.
 pub fn isShared(tid: i32, address: u64) bool {
     var path: [64]u8 = undefined;
-    const maps = switch (sys.openReadOnly(sys.procPath(&path, tid, "maps"))) {
-        .descriptor => |number| number,
-        .failed => return false,
-    };
+    const maps = sys.openReadOnly(sys.procPath(&path, tid, "maps")).orNull() orelse return false;
     defer sys.close(maps);
     var all: Mappings = .of(maps);
     while (all.next() catch return false) |mapping| {
@@ -139,10 +133,7 @@ fn parse(line: []const u8) ?Mapping {
 /// By mprotect(2): its file was opened for writing (`mw` in proc_pid_smaps(5)). Not in `max` bytes, or not to be found out: true.
 pub fn canBecomeWritable(tid: i32, mapping: *const Mapping, max: usize) bool {
     var path: [64]u8 = undefined;
-    const list = switch (sys.openReadOnly(sys.procPath(&path, tid, "smaps"))) {
-        .descriptor => |number| number,
-        .failed => return true,
-    };
+    const list = sys.openReadOnly(sys.procPath(&path, tid, "smaps")).orNull() orelse return true;
     defer sys.close(list);
     var lines: Lines = .{ .descriptor = list, .max = max };
     var is_it = false;

@@ -42,10 +42,7 @@ pub const Mount = struct {
 /// The last such mount of a process: it covers the others. In `buffer`; null: none, or not to be found out.
 pub fn find(pid: i32, which: Which, buffer: []u8) ?Mount {
     var path: [64]u8 = undefined;
-    const list = switch (sys.openReadOnly(sys.procPath(&path, pid, "mountinfo"))) {
-        .descriptor => |number| number,
-        .failed => return null,
-    };
+    const list = sys.openReadOnly(sys.procPath(&path, pid, "mountinfo")).orNull() orelse return null;
     defer sys.close(list);
     var lines: Lines = .{ .descriptor = list, .max = list_max };
     var found: ?Mount = null;

@@ -8,6 +8,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const calls = @import("calls.zig");
 const descriptors_mod = @import("descriptors.zig");
+const file_systems = @import("file_systems.zig");
 const follow = @import("follow.zig");
 const mappings = @import("mappings.zig");
 const mounts = @import("mounts.zig");
@@ -21,8 +22,6 @@ const tracee = @import("tracee.zig");
 const Session = @import("session.zig").Session;
 const Tracer = @import("tracer.zig").Tracer;
 const Thread = tracee.Thread;
-
-const proc_magic = 0x9fa0;
 
 /// Taken before anything of the build runs.
 pub const OwnFiles = struct {
@@ -62,7 +61,7 @@ pub const Opened = struct {
 pub fn isPrivate(tracer: *Tracer, thread: *const Thread, opened: Opened) bool {
     const own = &tracer.own_files;
     if (own.isKept(opened.file)) return true;
-    if (opened.file.file_system != proc_magic) return false;
+    if (opened.file.file_system != file_systems.proc) return false;
     const mount = mounts.idOf(opened.descriptor);
     if (mount != null and mount == own.proc_mount and std.mem.startsWith(u8, opened.text, "/proc/")) {
         const entry = status_file.entryOf(opened.text) orelse return false;
@@ -165,7 +164,7 @@ pub fn isOurDirectory(tracer: *Tracer, thread: *const Thread, number: i32) bool 
     const taken = tracer.descriptors.take(tracer.owner(thread), number) catch return false;
     defer taken.close();
     const file = tracer.descriptors.identify(taken.descriptor) catch return false;
-    if (file.file_system != proc_magic) return false;
+    if (file.file_system != file_systems.proc) return false;
     var buffer: [paths.max + 1]u8 = undefined;
     const link = tracer.descriptors.linkOf(taken.descriptor, &file, buffer[0..paths.max]) catch return true;
     // A name that is private, below it: then it is ours if that would be.
@@ -206,7 +205,7 @@ pub fn leadsToUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, pat
 /// `part`: below it.
 pub fn isPrivateDescriptor(tracer: *Tracer, thread: *const Thread, descriptor: i32, part: []const u8, for_writing: bool) bool {
     const file = tracer.descriptors.identify(descriptor) catch return false;
-    if (file.file_system != proc_magic and !tracer.own_files.isKept(&file)) return false;
+    if (file.file_system != file_systems.proc and !tracer.own_files.isKept(&file)) return false;
     var buffer: [2 * paths.max + 1]u8 = undefined;
     const link = tracer.descriptors.linkOf(descriptor, &file, buffer[0..paths.max]) catch return true;
     var length = link.path.len;

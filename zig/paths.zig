@@ -108,27 +108,17 @@ pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
         at = sys.append(&buffer, 0, path);
     } else {
         if (place.directory_path.len + 1 + path.len >= buffer.len) return null;
-        at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
+        at = startOf(place, &buffer);
         at = sys.append(&buffer, at, "/");
         at = sys.append(&buffer, at, path);
     }
     buffer[at] = 0;
-    return descriptorOf(place.open(buffer[0..at :0], flags));
-}
-
-fn descriptorOf(opened: sys.Opened) ?i32 {
-    return switch (opened) {
-        .descriptor => |number| number,
-        .failed => null,
-    };
+    return place.open(buffer[0..at :0], flags).orNull();
 }
 
 /// With a root of its own: absolute symlinks must be followed in that root, which openat2 can (Linux 5.6).
 fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32 {
-    const root = switch (sys.open(linux.AT.FDCWD, sys.procPath(buffer, place.owner.tid, "root"), .{ .PATH = true, .CLOEXEC = true })) {
-        .descriptor => |number| number,
-        .failed => return null,
-    };
+    const root = sys.open(linux.AT.FDCWD, sys.procPath(buffer, place.owner.tid, "root"), .{ .PATH = true, .CLOEXEC = true }).orNull() orelse return null;
     defer sys.close(root);
     var at: usize = 0;
     if (path[0] != '/') {
@@ -142,10 +132,10 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
     } else if (path.len >= max) return null;
     at = sys.append(buffer, at, path);
     buffer[at] = 0;
-    return descriptorOf(place.openInRoot(root, buffer[0..at :0], flags));
+    return place.openInRoot(root, buffer[0..at :0], flags).orNull();
 }
 
-/// The same, as a descriptor of ours.
+/// Where a relative path starts from, as an O_PATH descriptor of ours.
 pub fn openBase(place: Place) ?i32 {
     var buffer: [max + 64]u8 = undefined;
     if (place.directory_path.len > 0 and place.isServed()) {
@@ -153,9 +143,9 @@ pub fn openBase(place: Place) ?i32 {
         const here: Place = .{ .owner = place.owner, .directory = place.directory, .roots_differ = false, .patience = place.patience };
         return follow.open(here, place.directory_path, false);
     }
-    const at = if (place.directory_path.len > 0) sys.append(&buffer, 0, place.directory_path) else basePath(place, &buffer);
+    const at = startOf(place, &buffer);
     buffer[at] = 0;
-    return descriptorOf(place.open(buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true }));
+    return place.open(buffer[0..at :0], .{ .PATH = true, .CLOEXEC = true }).orNull();
 }
 
 /// The directory that a relative path starts from.
@@ -168,6 +158,11 @@ pub fn base(place: Place, out: []u8) ?[]u8 {
     const at = basePath(place, &buffer);
     buffer[at] = 0;
     return sys.readLink(linux.AT.FDCWD, buffer[0..at :0], out) catch null;
+}
+
+/// The same as text for the kernel: how long it is in `buffer`.
+fn startOf(place: Place, buffer: []u8) usize {
+    return if (place.directory_path.len > 0) sys.append(buffer, 0, place.directory_path) else basePath(place, buffer);
 }
 
 fn basePath(place: Place, buffer: []u8) usize {

@@ -66,6 +66,14 @@ pub const Opened = union(enum) {
         const e = linux.errno(rc);
         return if (e == .SUCCESS) .{ .descriptor = @intCast(rc) } else .{ .failed = e };
     }
+
+    /// Where it does not matter why there is none.
+    pub fn orNull(opened: Opened) ?i32 {
+        return switch (opened) {
+            .descriptor => |number| number,
+            .failed => null,
+        };
+    }
 };
 
 pub fn errnoNumber(e: linux.E) u32 {
@@ -328,6 +336,18 @@ pub fn ownAddressOf(descriptor: i32, into: []u8) Error!usize {
     return @min(length, into.len);
 }
 
+/// Whether an address, a struct sockaddr of IP, is this machine's: then the kernel would send to it from itself. Nothing is sent.
+pub fn isOwnAddress(address: []const u8) bool {
+    const socket: i32 = @intCast(check(linux.socket(address[0], linux.SOCK.DGRAM | linux.SOCK.CLOEXEC, 0)) catch return false);
+    defer close(socket);
+    _ = check(linux.connect(socket, address.ptr, @intCast(address.len))) catch return false;
+    var own: [28]u8 = undefined;
+    const length = ownAddressOf(socket, &own) catch return false;
+    if (length != address.len) return false;
+    const at: usize, const end: usize = if (address[0] == linux.AF.INET) .{ 4, 8 } else .{ 8, 24 };
+    return std.mem.eql(u8, own[at..end], address[at..end]);
+}
+
 /// SO_PEERNAME: like getpeername, but also while it connects, and when the other side is gone. `into` is as long as the family's address.
 pub fn socketPeerName(descriptor: i32, into: []u8) Error!void {
     const sol_socket = 1;
@@ -538,23 +558,6 @@ pub fn setLimit(resource: linux.rlimit_resource, value: linux.rlimit) Error!void
     _ = try check(linux.prlimit(0, resource, &value, null));
 }
 
-// ---------------------------------------------------------------------------------------------
-// Text without an allocator: paths below /proc
-
-/// Whether an address, a struct sockaddr of IP, is this machine's: then the kernel would send to it from itself. Nothing is sent.
-pub fn isOwnAddress(address: []const u8) bool {
-    const made = linux.socket(address[0], linux.SOCK.DGRAM | linux.SOCK.CLOEXEC, 0);
-    if (linux.errno(made) != .SUCCESS) return false;
-    const socket: i32 = @intCast(made);
-    defer close(socket);
-    if (linux.errno(linux.connect(socket, address.ptr, @intCast(address.len))) != .SUCCESS) return false;
-    var own: [28]u8 align(@alignOf(linux.sockaddr)) = undefined;
-    var length: linux.socklen_t = own.len;
-    if (linux.errno(linux.getsockname(socket, @ptrCast(&own), &length)) != .SUCCESS or length != address.len) return false;
-    const at: usize, const end: usize = if (address[0] == linux.AF.INET) .{ 4, 8 } else .{ 8, 24 };
-    return std.mem.eql(u8, own[at..end], address[at..end]);
-}
-
 /// One that we may not use is there too.
 pub fn isMessageQueue(key: u64) bool {
     return linux.errno(linux.syscall2(.msgget, key, 0)) != .NOENT;
@@ -570,6 +573,9 @@ pub fn isPosixQueue(name: [*:0]const u8) bool {
     if (linux.errno(opened) == .SUCCESS) close(@intCast(opened));
     return linux.errno(opened) != .NOENT;
 }
+
+// ---------------------------------------------------------------------------------------------
+// Text without an allocator: paths below /proc
 
 /// `/proc/PID/` and `rest` in `buffer`, NUL-terminated. 64 bytes are enough for every `rest` we have.
 pub fn procPath(buffer: []u8, process: i32, rest: []const u8) [:0]u8 {
