@@ -130,11 +130,11 @@ const Way = struct {
     /// `rest` may be a part of what is there.
     fn set(way: *Way, first: []const u8, rest: []const u8) error{TooLong}!void {
         if (first.len + 1 + rest.len > way.rest.len) return error.TooLong;
-        std.mem.copyForwards(u8, way.rest[way.rest.len - rest.len ..], rest);
+        @memmove(way.rest[way.rest.len - rest.len ..], rest);
         var at = sys.append(&way.rest, 0, first);
         if (rest.len > 0) {
             at = sys.append(&way.rest, at, "/");
-            std.mem.copyForwards(u8, way.rest[at..], way.rest[way.rest.len - rest.len ..]);
+            @memmove(way.rest[at..][0..rest.len], way.rest[way.rest.len - rest.len ..]);
         }
         way.from = 0;
         way.end = at + rest.len;
@@ -163,4 +163,28 @@ fn isSame(a: i32, b: i32) bool {
         if (sys.statx(descriptor, "", stat_flags, stat) != .SUCCESS) return false;
     }
     return of[0].ino == of[1].ino and of[0].dev_major == of[1].dev_major and of[0].dev_minor == of[1].dev_minor;
+}
+
+// ---------------------------------------------------------------------------------------------
+
+const testing = std.testing;
+
+test "what follows a symlink may be nearly as long as a path can be" {
+    const top = "/tmp/cilock-follow";
+    _ = linux.mkdir(top, 0o700);
+    _ = linux.mkdir(top ++ "/directory", 0o700);
+    _ = linux.symlink("directory", top ++ "/link");
+    const file = sys.open(linux.AT.FDCWD, top ++ "/directory/file", .{ .ACCMODE = .WRONLY, .CREAT = true }).descriptor;
+    defer sys.close(file);
+    const owner: @FieldType(paths.Place, "owner") = .{ .tid = linux.gettid(), .pid = linux.getpid(), .process = 1 };
+    const place: paths.Place = .{ .owner = owner, .directory = linux.AT.FDCWD, .roots_differ = false };
+    // More than half of the room, so that it overlaps with itself when it is moved.
+    const there_and_back = "/../directory";
+    var path: [paths.max]u8 = undefined;
+    var at = sys.append(&path, 0, top ++ "/link");
+    while (at + there_and_back.len + "/file".len < paths.max - 100) at = sys.append(&path, at, there_and_back);
+    at = sys.append(&path, at, "/file");
+    const found = open(place, path[0..at], false) orelse return error.NotFound;
+    defer sys.close(found);
+    try testing.expect(isSame(found, file));
 }
