@@ -1,12 +1,13 @@
 // Kinds of file systems, by statfs f_type. The tracer has the same lists (zig/file_systems.zig); a test compares them.
 
 export const pipeFileSystem = 0x50495045;
+export const terminalFileSystem = 0x1cd1;
 
 /** No content on a disk: their files are questions to the kernel, and reading one can have effects, or never end. */
 export const pseudoFileSystems: ReadonlySet<number> = new Set([
   0x9fa0, // proc
   0x62656572, // sysfs
-  0x1cd1, // devpts
+  terminalFileSystem, // devpts
   0x27e0eb, // cgroup
   0x63677270, // cgroup2
   0x64626720, // debugfs

@@ -12,10 +12,10 @@ const Tracer = @import("tracer.zig").Tracer;
 const Call = tracee.Call;
 const Thread = tracee.Thread;
 
-const Kind = enum(u8) { none, message_queue, shared_memory, posix_queue };
+const Kind = enum { message_queue, shared_memory, posix_queue };
 
 /// By number; a POSIX queue by its inode.
-const Object = struct { kind: Kind = .none, number: u64 = 0 };
+const Object = struct { kind: Kind, number: u64 };
 
 const private = 0; // IPC_PRIVATE
 const creat = 0o1000; // IPC_CREAT
@@ -24,9 +24,9 @@ const o_creat: u32 = @bitCast(linux.O{ .CREAT = true });
 
 /// What the build has made, and what was reported. Bounded; beyond it everything is somebody else's, which is said.
 pub const Ipc = struct {
-    own: [256]Object = @splat(.{}),
+    own: [256]Object = undefined,
     own_count: usize = 0,
-    reported: [64]Object = @splat(.{}),
+    reported: [64]Object = undefined,
     reported_count: usize = 0,
 
     fn isOwn(ipc: *const Ipc, object: Object) bool {
@@ -92,13 +92,15 @@ pub fn reorder(arguments: *[6]u64) void {
 /// Whether its exit is of interest.
 pub fn before(tracer: *Tracer, thread: *Thread) sys.Error!bool {
     const call = &thread.call;
-    // In a namespace of the build's own there is nobody else's.
-    if (!status_file.isSameIpc(thread.tid)) return false;
     const get = getOf(call) orelse {
         const kind: Kind = if (Operation.of(call) == .use_memory) .shared_memory else .message_queue;
-        meet(tracer, thread, .{ .kind = kind, .number = @as(u32, @truncate(call.arguments[0])) });
+        const object: Object = .{ .kind = kind, .number = @as(u32, @truncate(call.arguments[0])) };
+        // The build's own is asked first: fakeroot sends a message for each file.
+        if (!tracer.ipc.isOwn(object) and status_file.isSameIpc(thread.tid)) meet(tracer, thread, object);
         return false;
     };
+    // In a namespace of the build's own there is nobody else's.
+    if (!status_file.isSameIpc(thread.tid)) return false;
     call.found = try isThere(tracer, thread, &get);
     return true;
 }
@@ -117,7 +119,6 @@ fn isThere(tracer: *Tracer, thread: *Thread, get: *const Get) sys.Error!bool {
             name[text.bytes.len] = 0;
             return sys.isPosixQueue(name[0..text.bytes.len :0]);
         },
-        .none => unreachable,
     }
 }
 
@@ -151,7 +152,6 @@ fn meet(tracer: *Tracer, thread: *Thread, object: Object) void {
         .message_queue => "System V message queue ",
         .shared_memory => "System V shared memory ",
         .posix_queue => "POSIX message queue, inode ",
-        .none => unreachable,
     });
     at = sys.appendNumber(&text, at, object.number);
     tracer.gap(thread, .outside_met, object.number, text[0..at]);

@@ -1,12 +1,12 @@
 // Pseudoterminals (pts(4)) that a process of the build opens by name: somebody outside may hold the other end, who reads what is written
 // there and answers. The terminal that we were started on is everybody's, and those that the build has made are its own.
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { terminalFileSystem } from "../file-systems.ts";
 import type { FileIdentity, InheritedEvent, OpenEvent } from "../native/events.ts";
 import { fileKey, isCharacterDevice, isPathOnly } from "./file-types.ts";
 import type { ReportGap } from "./gaps.ts";
 
 const directory = "/dev/pts";
-const devpts = 0x1cd1;
 /** Major number of the terminals there: the kernel uses the first of eight. */
 const slaves = 136;
 /** devpts gives terminal N the inode N + 3. */
@@ -35,8 +35,11 @@ export class Terminals {
   onOpen(event: OpenEvent): void {
     const { file, path, process } = event;
     if (!isCharacterDevice(file) || isPathOnly(Number(event.flags))) return;
-    if (/\/ptmx$/.test(path)) this.#hasMade = true;
-    if (!isTerminal(file) || file.device !== this.#device || /\/ptmx$/.test(path)) return;
+    if (path.endsWith("/ptmx")) {
+      this.#hasMade = true;
+      return;
+    }
+    if (!isTerminal(file) || file.device !== this.#device) return;
     const isOutside = this.#older.has(file.inode) || !this.#hasMade;
     const key = fileKey(file);
     if (!isOutside || this.#own.has(key) || this.#reported.has(key)) return;
@@ -45,7 +48,7 @@ export class Terminals {
   }
 }
 
-const isTerminal = (file: FileIdentity): boolean => isCharacterDevice(file) && file.fileSystem === devpts;
+const isTerminal = (file: FileIdentity): boolean => isCharacterDevice(file) && file.fileSystem === terminalFileSystem;
 
 function numberOfDevice(): bigint | undefined {
   return statSync(directory, { bigint: true, throwIfNoEntry: false })?.dev;
