@@ -22,7 +22,7 @@ import { judgeFiles } from "../src/commands/run-inputs.ts";
 import { Spool } from "../src/commands/spool.ts";
 import type { Event, EventHeader, FileIdentity } from "../src/native/events.ts";
 import { Trace } from "../src/trace/trace.ts";
-import { environmentBytes, execEvent } from "../test/trace-events.ts";
+import { environmentBytes, execEvent, noFlags } from "../test/trace-events.ts";
 
 const [processCount = "5000", predicate = "command-run/v0.1"] = process.argv.slice(2);
 const directories = 200;
@@ -91,15 +91,7 @@ const hold = () => {
 const startNs = 1_800_000_000_000_000_000n;
 function header(process: number): EventHeader {
   return {
-    header: {
-      truncated: false,
-      unreadable: false,
-      unresolved: false,
-      denied: false,
-      deleted: false,
-      hasWriters: false,
-      unsettled: false,
-    },
+    header: noFlags,
     sequence: sequence,
     timeNs: startNs + BigInt(sequence++) * 1000n,
     tid: 100 + process,

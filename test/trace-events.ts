@@ -86,6 +86,16 @@ export function execEvent(
 export const environmentBytes = (variables: readonly string[]): Uint8Array =>
   Buffer.from(variables.map(variable => `${variable}\0`).join(""));
 
+export const noFlags: EventHeader["header"] = {
+  truncated: false,
+  unreadable: false,
+  unresolved: false,
+  denied: false,
+  deleted: false,
+  hasWriters: false,
+  unsettled: false,
+};
+
 /** A trace that counts the descriptors that are under way, as the tracer does. */
 export class Script {
   readonly trace: Trace;
@@ -134,16 +144,7 @@ export class Script {
   }
 
   header(process: number, flags: Partial<EventHeader["header"]> = {}): EventHeader {
-    const header = {
-      truncated: false,
-      unreadable: false,
-      unresolved: false,
-      denied: false,
-      deleted: false,
-      hasWriters: false,
-      unsettled: false,
-      ...flags,
-    };
+    const header = { ...noFlags, ...flags };
     const timeNs = this.#now ?? BigInt(Date.now()) * 1_000_000n;
     return { header, sequence: this.#sequence++, timeNs, tid: 100 + process, process };
   }

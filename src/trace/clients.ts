@@ -1,7 +1,8 @@
 // Who has connected to a TCP port of the build: a process of the build, or somebody outside. Its socket says so as long as it is open. When it
 // is closed by the time that it was accepted, the two ends of the connection say it: those of the build's own connects are known, each once.
 // A connect may be reported after its accept, so that an end without a connect is waited for until the last event.
-import type { SyscallEvent, SyscallItem } from "../native/events.ts";
+import type { SyscallEvent } from "../native/events.ts";
+import { itemOf } from "./call-items.ts";
 import { OldestFirst } from "./oldest-first.ts";
 import { decodeSocketAddress, isLoopback, type SocketAddress } from "./socket-address.ts";
 
@@ -51,7 +52,7 @@ export class Clients<T> {
   /** False: the other end is not on this machine, or cannot be known. */
   onAccepted(event: SyscallEvent, made: number, accepted: T): boolean {
     const ends = endsOf(event, made);
-    const inode = event.items.find((item): item is SyscallItem & { kind: "socket" } => isSocketOf(item, made))?.holder;
+    const inode = itemOf(event, "socket", made)?.holder;
     if (!ends || inode === undefined) return false;
     const { own: server, peer: client } = ends;
     const key = keyOf(client, server);
@@ -122,12 +123,11 @@ function endsOf(event: SyscallEvent, argument: number): { own: SocketAddress; pe
   return { own, peer };
 }
 
-const isSocketOf = (item: SyscallItem, argument: number): boolean => item.kind === "socket" && item.argument === argument;
-
 /** The addresses of a socket follow its facts. */
 function addressBehind(event: SyscallEvent, argument: number, which: number): SocketAddress | undefined {
-  const at = event.items.findIndex(item => isSocketOf(item, argument));
-  if (at < 0) return undefined;
+  const facts = itemOf(event, "socket", argument);
+  if (!facts) return undefined;
+  const at = event.items.indexOf(facts);
   for (const item of event.items.slice(at + 1, at + 3)) {
     if (item.kind === "bytes" && item.argument === which) return decodeSocketAddress(item.bytes);
   }

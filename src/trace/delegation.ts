@@ -1,6 +1,7 @@
 // Work that a build hands to somebody else over a socket of this machine: what that process does for it is not seen. A peer that is
 // itself a process of the build is seen like any other, and none of this.
 import type { SyscallEvent, SyscallItem } from "../native/events.ts";
+import { itemOf } from "./call-items.ts";
 import type { ReportGap } from "./gaps.ts";
 import type { NetworkConnection, NetworkPeer } from "./observation.ts";
 import { type FoundPeer, type PeerFinder, peerText } from "./peers.ts";
@@ -38,7 +39,7 @@ export class Delegation {
   /** A connect that succeeded or is under way, or data that was sent to an address. */
   onContact(event: SyscallEvent, address: SocketAddress, connection: NetworkConnection): void {
     const isUnix = address.family === "AF_UNIX";
-    const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === 0);
+    const facts = itemOf(event, "socket", 0);
     // Of another address of this machine the tracer knows that it is one.
     if (!(isUnix && address.address !== "") && !isLoopback(address) && facts?.holder === undefined) return;
     const outside = isUnix ? this.#unixPeer(facts, address) : this.#portPeer(facts, address, connection);
@@ -69,7 +70,7 @@ export class Delegation {
 
   /** Who has connected to a unix socket of the build: work can come in that way, and go out with the answer. */
   onAccepted(event: SyscallEvent, argument: number, connection: NetworkConnection): void {
-    const facts = event.items.find((item): item is SocketItem => item.kind === "socket" && item.argument === argument);
+    const facts = itemOf(event, "socket", argument);
     const pid = facts?.peerPid;
     if (pid === undefined || (pid > 0 && this.#options.isTraced(pid))) return;
     this.#onClient(event.process, connection, pid > 0 ? this.#options.findPeer.byPid(pid) : undefined, "");

@@ -1,6 +1,7 @@
 // Observer of sockets: made, connected, bound, listened on, sent to, and what they are called. A socket is its inode, which neither
 // dup nor fork nor a passing over another socket changes; `fd` in an entry is its number in that call.
-import type { FileIdentity, InheritedEvent, SyscallEvent, TrafficEvent } from "../native/events.ts";
+import type { InheritedEvent, SyscallEvent, TrafficEvent } from "../native/events.ts";
+import { itemOf } from "./call-items.ts";
 import { Clients, clientAddress } from "./clients.ts";
 import { addBytes, type Entry } from "./connections.ts";
 import { Delegation } from "./delegation.ts";
@@ -135,7 +136,7 @@ export class Network {
     const [family, type, protocol] = [int(event, 0), int(event, 1), int(event, 2)];
     const fd = Number(event.result);
     this.#processes.addSocket(event.process, { family: familyName(family), type: typeName(type), protocol, fd });
-    const item = descriptorItem(event, madeByCall);
+    const item = itemOf(event, "descriptor", madeByCall);
     const key = item ? fileKey(item.file) : `${event.process} ${fd}`;
     this.#sockets.make(key, item?.file.inode ?? 0n).type = typeName(type);
     this.onMade(event);
@@ -214,7 +215,7 @@ export class Network {
     const entry = this.#entry(event, "accept", address, "SOCK_STREAM");
     const accepted = { process: event.process, entry };
     if (event.result >= 0n && !event.entryOnly) {
-      if (!event.items.some(item => item.kind === "socket" && item.argument === madeByCall)) this.#anyUnknownClient = true;
+      if (!itemOf(event, "socket", madeByCall)) this.#anyUnknownClient = true;
       this.#expectTraffic(event, entry);
       if (this.#clients.onAccepted(event, madeByCall, accepted)) return;
       this.#delegation.onAccepted(event, madeByCall, entry.connection);
@@ -299,7 +300,7 @@ export class Network {
   /** What is sent from now on is not seen. */
   onEnd(event: SyscallEvent, argument: number): void {
     if (event.result < 0n) return;
-    const item = descriptorItem(event, argument);
+    const item = itemOf(event, "descriptor", argument);
     if (!item || !isSocket(item.file)) return;
     const socket = this.#sockets.get(fileKey(item.file));
     if (socket) this.#hearing.stop(socket);
@@ -317,11 +318,12 @@ export class Network {
   }
 
   #socketOf(event: SyscallEvent): Socket {
-    const item = descriptorItem(event, 0);
+    const item = itemOf(event, "descriptor", 0);
     // Without the inode (the descriptor was bad, say) the number must do.
     const key = item ? fileKey(item.file) : `${event.process} ${int(event, 0)}`;
     const socket = this.#sockets.get(key) ?? this.#sockets.make(key, item?.file.inode ?? 0n);
-    for (const facts of event.items) if (facts.kind === "socket" && facts.argument === 0) socket.type = typeName(facts.type);
+    const facts = itemOf(event, "socket", 0);
+    if (facts) socket.type = typeName(facts.type);
     return socket;
   }
 }
@@ -358,11 +360,6 @@ function addressesIn(event: SyscallEvent, argument: number): SocketAddress[] {
     if (address) found.push(address);
   }
   return found;
-}
-
-function descriptorItem(event: SyscallEvent, argument: number): { file: FileIdentity } | undefined {
-  for (const item of event.items) if (item.kind === "descriptor" && item.argument === argument) return item;
-  return undefined;
 }
 
 const resultOf = (event: SyscallEvent): 0 | string | undefined => (event.entryOnly ? undefined : resultName(event.result));

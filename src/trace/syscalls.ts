@@ -3,6 +3,7 @@
 // it might mean.
 import type { InheritedEvent, OpenEvent, SyscallEvent as TracedCall } from "../native/events.ts";
 import { escapeBytes } from "../text.ts";
+import { itemOf } from "./call-items.ts";
 import {
   allNamespaces,
   bpfCommands,
@@ -60,13 +61,8 @@ function clone3Flags(call: TracedCall): bigint {
   return 0n;
 }
 
-function descriptorItem(call: TracedCall, index: number) {
-  for (const item of call.items) if (item.kind === "descriptor" && item.argument === index) return item;
-  return undefined;
-}
-
 const isSocketOnto = (call: TracedCall, target: bigint): boolean => {
-  const item = descriptorItem(call, 0);
+  const item = itemOf(call, "descriptor", 0);
   return target >= 0n && target <= 2n && item !== undefined && (isSocket(item.file) || item.link.startsWith("socket:"));
 };
 
@@ -112,13 +108,13 @@ const map: Row = {
 const duplicate: Row = {
   arguments: 3,
   when: call => isSocketOnto(call, int(call, 1)),
-  detail: call => `${descriptorItem(call, 0)?.link ?? "socket"} onto ${int(call, 1)}`,
+  detail: call => `${itemOf(call, "descriptor", 0)?.link ?? "socket"} onto ${int(call, 1)}`,
 };
 /** The descriptor is the kernel's choice: the lowest free one. */
 const lowestFree: Row = {
   arguments: 1,
   when: call => isSocketOnto(call, call.result),
-  detail: call => `${descriptorItem(call, 0)?.link ?? "socket"} onto ${call.result}`,
+  detail: call => `${itemOf(call, "descriptor", 0)?.link ?? "socket"} onto ${call.result}`,
 };
 const duplicateByFcntl: Row = {
   ...lowestFree,
