@@ -90,7 +90,8 @@ export const gapTable = {
   },
   delegated: {
     severity: "gap",
-    sentence: "a process outside of the build was given work over a socket, FIFO, queue, shared memory or terminal, or gave some, and what it does is not seen",
+    sentence:
+      "a process outside of the build was given work over a socket, FIFO, queue, shared memory or terminal, or gave some, and what it does is not seen",
   },
   "foreign-descriptor": {
     severity: "gap",
