@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import type { Command, CommandEntry, CommandIo, Option, ParsedOptions } from "./commands/command.ts";
 import { insteadOfCommand, insteadOfFlag } from "./commands/go-tools.ts";
+import { print } from "./commands/print.ts";
 import { closest } from "./did-you-mean.ts";
 import { ToolError } from "./errors.ts";
 
@@ -27,7 +28,7 @@ export async function runCommandLine(
 ): Promise<number> {
   const [first, ...rest] = words;
   if (first === undefined || first === "--help" || first === "-h" || (first === "help" && rest.length === 0)) {
-    await showOverallHelp(commands);
+    await print(io, await overallHelpText(commands));
     // Without a word nothing was asked for: a script whose arguments got lost must not take that for success.
     return first === undefined ? 2 : 0;
   }
@@ -45,7 +46,7 @@ export async function runCommandLine(
   }
   if (!parsed.helpWanted) return command.run(parsed.options, parsed.positionals, io);
   command.release?.();
-  await showCommandHelp(entry, command);
+  await print(io, await commandHelpText(entry, command));
   return 0;
 }
 
@@ -188,21 +189,36 @@ interface HelpSection {
   body: string;
 }
 
-async function showOverallHelp(commands: readonly CommandEntry[]): Promise<void> {
+async function overallHelpText(commands: readonly CommandEntry[]): Promise<string> {
   const { cac } = await import("cac");
   const cli = cac(toolName);
   for (const { name, summary } of commands) cli.command(name, summary);
   const example = (await commands.find(({ name }) => name === "run")?.load())?.example;
   cli.help(sections => overallHelp(sections, example));
-  cli.outputHelp();
+  return printedBy(() => cli.outputHelp());
 }
 
-async function showCommandHelp({ name, summary }: CommandEntry, command: Command): Promise<void> {
+async function commandHelpText({ name, summary }: CommandEntry, command: Command): Promise<string> {
   const { cac } = await import("cac");
   const cli = cac(toolName);
   const entry = cli.command(name, summary);
   cli.help(() => commandHelp(command, summary));
-  entry.outputHelp();
+  return printedBy(() => entry.outputHelp());
+}
+
+/** cac prints by itself, and says nothing of a disk that is full. */
+function printedBy(outputHelp: () => void): string {
+  const { info } = console;
+  let text = "";
+  console.info = (line: string) => {
+    text += `${line}\n`;
+  };
+  try {
+    outputHelp();
+  } finally {
+    console.info = info;
+  }
+  return text;
 }
 
 function overallHelp(sections: readonly HelpSection[], example: string | undefined): HelpSection[] {

@@ -11,6 +11,7 @@ export const exitStatus = {
   "key-passphrase": 125,
   "outfile-unwritable": 125,
   "output-unwritable": 125,
+  "output-unread": 125,
   "working-directory": 125,
   "input-unreadable": 125,
   "input-malformed": 125,

@@ -24,7 +24,8 @@ const io: CommandIo = {
     try {
       writeAll(1, text);
     } catch (error) {
-      throw new ToolError("output-unwritable", `cannot write to stdout: ${reasonOf(error)}`, { cause: error });
+      const code = isCode(error, "EPIPE") ? "output-unread" : "output-unwritable";
+      throw new ToolError(code, `cannot write to stdout: ${reasonOf(error)}`, { cause: error });
     }
   },
   stderr(text) {
@@ -59,6 +60,10 @@ function reasonOf(error: unknown): string {
   return { ENOSPC: "no space left", EPIPE: "its reader is gone", EBADF: "it is closed" }[code] ?? messageOf(error);
 }
 
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -70,7 +75,7 @@ function writeAll(descriptor: number, text: string | Uint8Array): void {
     try {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      if (!isCode(error, "EAGAIN")) throw error;
       // Somebody made the pipe non-blocking and its reader is slow.
       Bun.sleepSync(1);
     }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { attestors } from "../attestors/index.ts";
 import { ToolError } from "../errors.ts";
 import type { Command } from "./command.ts";
+import { print } from "./print.ts";
 
 const optionsSchema = z.object({ format: z.enum(["table", "json"]).default("table") });
 
@@ -23,7 +24,7 @@ export const attestorsCommand: Command = {
     }
     const options = optionsSchema.safeParse(parsed);
     if (!options.success) throw new ToolError("usage", "--format is table or json");
-    await io.stdout(options.data.format === "json" ? jsonList() : tableList());
+    await print(io, options.data.format === "json" ? jsonList() : tableList());
     return 0;
   },
 };

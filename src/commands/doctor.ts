@@ -10,6 +10,7 @@ import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { doctorRows } from "./doctor-rows.ts";
+import { print } from "./print.ts";
 
 export const doctorCommand: Command = {
   name: "doctor",
@@ -26,11 +27,11 @@ export const doctorCommand: Command = {
     }
     const report = examine(readSurroundings(), askLibrary(new Library()));
     if (options.json) {
-      await io.stdout(jsonLine(doctorJson(report)));
+      await print(io, jsonLine(doctorJson(report)));
     } else {
       const lines = doctorText(report).split("\n");
       // Names of programs and labels are not ours.
-      await io.stdout(lines.map(line => printable(line)).join("\n"));
+      await print(io, lines.map(line => printable(line)).join("\n"));
     }
     return report.verdict === "impossible" ? 1 : 0;
   },

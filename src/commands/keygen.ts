@@ -7,6 +7,7 @@ import { ToolError } from "../errors.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { unwritableBecause } from "./outfile.ts";
+import { print } from "./print.ts";
 
 export const keygenCommand: Command = {
   name: "keygen",
@@ -36,7 +37,7 @@ export const keygenCommand: Command = {
       unlinkSync(outfile);
       throw error;
     }
-    await io.stdout(`${key.publicKey.keyid}  ${printable(publicFile)}\n`);
+    await print(io, `${key.publicKey.keyid}  ${printable(publicFile)}\n`);
     return 0;
   },
 };

@@ -8,6 +8,7 @@ import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { readInput } from "./input.ts";
+import { print } from "./print.ts";
 
 export const keyidCommand: Command = {
   name: "keyid",
@@ -38,9 +39,9 @@ export const keyidCommand: Command = {
         file: file.toWellFormed(),
         algorithm: describeAlgorithm(key.algorithm),
       }));
-      await io.stdout(jsonLine(list));
+      await print(io, jsonLine(list));
     } else {
-      await io.stdout(keys.map(({ file, key }) => `${key.keyid}  ${printable(file)}\n`).join(""));
+      await print(io, keys.map(({ file, key }) => `${key.keyid}  ${printable(file)}\n`).join(""));
     }
     return 0;
   },

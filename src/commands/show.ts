@@ -11,6 +11,7 @@ import { jsonLine } from "../reports/json-line.ts";
 import { type ShownRecord, showJson, showText } from "../reports/show.ts";
 import type { Command } from "./command.ts";
 import { about, readInput } from "./input.ts";
+import { print } from "./print.ts";
 
 export const showCommand: Command = {
   name: "show",
@@ -42,8 +43,8 @@ export const showCommand: Command = {
     if (others.length > 0) throw usage(`one record at a time, not also ${others.join(" ")}`);
     const { publickey, json, ...parts } = options.data;
     const record = readRecord(name, publickey);
-    if (json) await io.stdout(jsonLine(showJson(record, parts)));
-    else await io.stdout(showText(record, parts));
+    if (json) await print(io, jsonLine(showJson(record, parts)));
+    else await print(io, showText(record, parts));
     return 0;
   },
 };

@@ -9,6 +9,7 @@ import { verifyJson } from "../reports/verify-json.ts";
 import { verifyText } from "../reports/verify-text.ts";
 import type { Command, ParsedOptions } from "./command.ts";
 import { about, digestInput, readInput } from "./input.ts";
+import { print } from "./print.ts";
 
 export const verifyCommand: Command = {
   name: "verify",
@@ -55,8 +56,8 @@ export const verifyCommand: Command = {
     const report = about(record, () => verifyRecord(question));
     const refusal = refusalOf(report, record);
     const status = refusal?.exitStatus ?? 0;
-    if (options.format === "json") await io.stdout(jsonLine(verifyJson(report, record, status)));
-    else await io.stdout(verifyText(report, record));
+    if (options.format === "json") await print(io, jsonLine(verifyJson(report, record, status)));
+    else await print(io, verifyText(report, record));
     if (refusal !== undefined) throw refusal;
     return 0;
   },

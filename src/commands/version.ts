@@ -1,6 +1,7 @@
 // `cilock version`.
 import packageJson from "../../package.json" with { type: "json" };
 import type { Command } from "./command.ts";
+import { print } from "./print.ts";
 
 export const version = packageJson.version;
 
@@ -9,7 +10,7 @@ export const versionCommand: Command = {
   usage: ["version"],
   options: [],
   async run(_options, _positionals, io) {
-    await io.stdout(`cilock ${version}\n`);
+    await print(io, `cilock ${version}\n`);
     return 0;
   },
 };
