@@ -434,6 +434,11 @@ pub fn wait(pid: i32, flags: u32) Error!?Waited {
     return if (rc == 0) null else .{ .pid = @intCast(rc), .status = @bitCast(status) };
 }
 
+/// To whoever else has work on this processor.
+pub fn yield() void {
+    _ = linux.syscall0(.sched_yield);
+}
+
 pub fn kill(pid: i32, signal: linux.SIG) Error!void {
     _ = try check(linux.kill(pid, signal));
 }

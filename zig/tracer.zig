@@ -31,6 +31,7 @@ const seccomp = @import("seccomp.zig");
 const sys = @import("sys.zig");
 const status_file = @import("status.zig");
 const tracee = @import("tracee.zig");
+const Spin = @import("spin.zig").Spin;
 const turns_mod = @import("turns.zig");
 const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
@@ -249,12 +250,13 @@ pub const Tracer = struct {
 
     fn loop(tracer: *Tracer) void {
         var unfair: u32 = 0;
+        var spin: Spin = .{};
         while (true) {
             tracer.attend() catch |e| {
                 tracer.onFailure(e);
                 continue;
             };
-            const waited = sys.wait(-1, sys.wait_all) catch |e| switch (e) {
+            const waited = spin.wait() catch |e| switch (e) {
                 error.Interrupted => continue,
                 error.NoChild => return tracer.endAll(), // no tracee is left, nor anything else below us
                 else => {
