@@ -161,8 +161,40 @@ beforeAll(() => {
     "https://aflock.ai/attestations/command-run/v0.2",
   );
   write("later.json", {}, "https://aflock.ai/attestations/command-run/v0.3");
+  writeArtifacts();
   write("other.json", {}, "https://example.org/other/v1");
   writeFileSync(at("broken.json"), "{}");
+
+  /** Trees of v0.3, and what came before them. */
+  function writeArtifacts(): void {
+    const leaf = (path: string, letter: string) => ({ path, fileDigest: letter.repeat(64), leafHash: "" });
+    const part = (type: string, predicate: JsonObject, subjects: { name: string; digest: Record<string, string> }[] = []) => ({
+      ...{ type: `https://aflock.ai/attestations/${type}`, predicate, subjects, startTime: 0n, endTime: 1n },
+    });
+    const product = {
+      merkleRoot: "f".repeat(64),
+      treeSize: 2,
+      leaves: [leaf("out", "b"), { ...leaf("cache", "c"), cache: true }],
+    };
+    const records = {
+      "artifacts.json": [
+        part("material/v0.3", { merkleRoot: "0", treeSize: 1, leaves: [leaf("a b.c", "a")] }),
+        part("product/v0.3", product, [{ name: "file:out", digest: { sha256: "b".repeat(64), sha1: "b".repeat(40) } }]),
+      ],
+      "no-leaves.json": [
+        part("material/v0.3", { merkleRoot: "0", treeSize: 3 }),
+        part("product/v0.3", { merkleRoot: "0", treeSize: 0 }),
+      ],
+      "earlier.json": [
+        part("material/v0.1", { "m.c": digest("a") }),
+        part("product/v0.1", { out: { mime_type: "x", digest: digest("b") }, odd: 7 }),
+      ],
+    };
+    for (const [name, attestations] of Object.entries(records)) {
+      const { statement } = buildCollection({ step: "build", attestations });
+      writeFileSync(at(name), sealEnvelope(encodeJson(statement), "application/vnd.in-toto+json", signer));
+    }
+  }
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -234,6 +266,48 @@ files
   w  ${"d".repeat(64)}  /p/out2
   w  ${"-".repeat(64)}  /p/unreadable
 `);
+});
+
+describe("materials, products and subjects", () => {
+  const [a, b, c, e, none] = ["a", "b", "c", "e", "-"].map(letter => letter.repeat(64));
+  const rows: [record: string, text: string][] = [
+    [
+      "artifacts.json",
+      `materials\n  ${a}  a b.c\n\nproducts\n  ${c}  cache  (cache)\n  ${b}  out\n\nsubjects\n` +
+        ["sha256", "sha1"]
+          .map(
+            name => `  ${name}:${"b".repeat(name === "sha1" ? 40 : 64)}  https://aflock.ai/attestations/product/v0.3/file:out\n`,
+          )
+          .join(""),
+    ],
+    ["no-leaves.json", "materials\n  the record has no such list\n\nproducts\n  none\n\nsubjects\n  none\n"],
+    ["earlier.json", `materials\n  ${a}  m.c\n\nproducts\n  ${none}  odd\n  ${b}  out\n\nsubjects\n  none\n`],
+    [
+      "other.json",
+      "materials\n  the record has no such list\n\nproducts\n  the record has no such list\n\n" +
+        `subjects\n  sha256:${e}  https://example.org/other/v1/file:x\n`,
+    ],
+  ];
+  for (const [record, text] of rows) {
+    test(record, async () => {
+      const shown = (await show(record, "--artifacts")).text;
+      expect(shown.slice(shown.indexOf("\n\n") + 2)).toBe(text);
+    });
+  }
+
+  test("as JSON", async () => {
+    const { artifacts, subjects } = JSON.parse((await show("artifacts.json", "--artifacts", "--json")).text);
+    expect(artifacts).toEqual({
+      materials: [{ path: "a b.c", sha256: a }],
+      products: [
+        { path: "cache", sha256: c, cache: true },
+        { path: "out", sha256: b },
+      ],
+      subjects: [{ name: "https://aflock.ai/attestations/product/v0.3/file:out", digest: { sha256: b, sha1: "b".repeat(40) } }],
+    });
+    expect(subjects).toBe(1);
+    expect(JSON.parse((await show("artifacts.json", "--json")).text).artifacts).toBeUndefined();
+  });
 });
 
 test("the undeclared inputs, by package or place", async () => {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { collectionTypes, parseCollection } from "../attestation/collection.ts";
 import { type Envelope, envelopeBytesMax, findSignature, parseEnvelope } from "../attestation/envelope.ts";
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
+import { readArtifacts } from "../attestation/record-artifacts.ts";
 import { readCompleteness } from "../attestation/record-completeness.ts";
 import { readRun } from "../attestation/record-run.ts";
 import { parseStatement } from "../attestation/statement.ts";
@@ -15,7 +16,7 @@ import { print } from "./print.ts";
 
 export const showCommand: Command = {
   name: "show",
-  usage: ["show RECORD [-k pub.pem] [--undeclared] [--processes] [--files] [--json]"],
+  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--files] [--json]"],
   details:
     "  Without -k the signature is not checked, and the second line says so;\n" +
     "  cilock verify is for decisions.\n" +
@@ -29,6 +30,7 @@ export const showCommand: Command = {
       value: "FILE",
       help: "public key of the signer, PEM: nothing is shown of a record it did not sign",
     },
+    { long: "artifacts", kind: "boolean", help: "list materials, products and subjects with their digests" },
     { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
     { long: "processes", kind: "boolean", help: "print the processes as a tree" },
     { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written, rw both" },
@@ -52,6 +54,7 @@ export const showCommand: Command = {
 const flag = z.boolean().default(false);
 const schema = z.object({
   publickey: z.string().min(1, "--publickey is empty").optional(),
+  artifacts: flag,
   undeclared: flag,
   processes: flag,
   files: flag,
@@ -72,10 +75,11 @@ function readRecord(name: string, publicKey: string | undefined): ShownRecord {
     signedBy,
     predicateType: statement.predicateType,
     step: collection?.name,
-    subjects: statement.subjects.length,
+    subjects: statement.subjects,
     attestations: collection?.attestations.map(({ type }) => type) ?? [],
     completeness: collection && readCompleteness(collection),
     run: collection && readRun(collection),
+    artifacts: collection && readArtifacts(collection),
   };
 }
 

@@ -1,11 +1,14 @@
-// What `cilock show` prints of a record: an overview, and on demand its processes as a tree, its files, and who vouches
-// for its inputs. Pure. All text of the record is made printable, and lines have an end.
+// What `cilock show` prints of a record: an overview, and on demand its processes as a tree, its files, its
+// materials and products, and who vouches for its inputs. Pure. All text of the record is made printable, and lines have an end.
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
+import type { RecordArtifacts } from "../attestation/record-artifacts.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
+import type { StatementSubject } from "../attestation/statement.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
+import { artifactSections, artifactsJson } from "./show-artifacts.ts";
 import { inputsText } from "./summary.ts";
 
 export interface ShownRecord {
@@ -14,16 +17,18 @@ export interface ShownRecord {
   readonly signedBy: string | undefined;
   readonly predicateType: string;
   readonly step: string | undefined;
-  readonly subjects: number;
+  readonly subjects: readonly StatementSubject[];
   /** Attestations by type. */
   readonly attestations: readonly string[];
   readonly completeness: RecordCompleteness | undefined;
   readonly run: RecordRun | undefined;
+  readonly artifacts: RecordArtifacts | undefined;
 }
 
 export interface ShownParts {
   readonly processes: boolean;
   readonly files: boolean;
+  readonly artifacts: boolean;
   readonly undeclared: boolean;
 }
 
@@ -36,6 +41,7 @@ export function showText(record: ShownRecord, parts: ShownParts): string {
   const { run } = record;
   if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : [untraced])]);
   if (parts.files) sections.push(["files", ...(run?.processes ? fileLines(run.processes) : [untraced])]);
+  if (parts.artifacts) sections.push(...artifactSections(record));
   if (parts.undeclared) sections.push(["undeclared inputs", ...undeclaredLines(run)]);
   return `${sections.map(section => section.map(line).join("\n")).join("\n\n")}\n`;
 }
@@ -49,7 +55,7 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
   const rows: [string, ...string[]][] = [
     ["signature", signedBy === undefined ? "not checked (-k KEY checks it): nothing below is certain" : `good, by ${signedBy}`],
     ["step", step ?? `none: the statement is ${predicateType}`],
-    ["subjects", String(subjects)],
+    ["subjects", String(subjects.length)],
     ["attestations", ...(attestations.length === 0 ? ["none"] : attestations)],
   ];
   if (run) {
@@ -213,7 +219,7 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     signedBy: record.signedBy,
     predicateType: record.predicateType,
     step: record.step,
-    subjects: record.subjects,
+    subjects: record.subjects.length,
     attestations: record.attestations,
     command: run?.command,
     exitcode: run?.exitCode,
@@ -225,6 +231,7 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     totals: run?.processes && totalsJson(run.processes),
     processes: parts.processes ? run?.processes?.map(processJson) : undefined,
     files: parts.files && run?.processes ? filesJson(run.processes) : undefined,
+    artifacts: parts.artifacts ? artifactsJson(record) : undefined,
     undeclared: parts.undeclared && run?.undeclared ? undeclaredJson(run.undeclared) : undefined,
   });
 }
