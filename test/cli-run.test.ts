@@ -407,7 +407,7 @@ test("summary: traced, killed, with a key of its own, and a program that would c
   files        2 opened, 1 written
   network      192.0.2.1:443 (example.test), [2001:db8::1]:443: ENETUNREACH, unix:/run/x, inner.test:443 via 192.0.2.9:3128, from 192.0.2.2:443
   outside      docker at unix:/run/x (/bin/d\\x1B[31m, process 7)
-  hermetic     no
+  hermetic     no: it sent to addresses beyond loopback; connections came in from beyond loopback; somebody outside of the build took part
   trace        incomplete
                gap: a limit was hit (3 times)
                  what to do: what was beyond the limit is missing; docs/completeness.md lists the limits
@@ -482,6 +482,7 @@ test("summary as JSON", () => {
       "from 192.0.2.2:443",
     ],
     hermetic: false,
+    notHermetic: ["reached", "entered", "others", "incomplete"],
     completeness: { verdict: "incomplete", gaps: [{ kind: "limit", severity: "gap", count: 3, detail: "a limit was hit" }] },
     outfile: "out.json",
     keyid: "ab12",

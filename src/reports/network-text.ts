@@ -1,18 +1,5 @@
 // Whom a build talked to, in lines for a person: of a run that has just ended, and of a record. Pure.
-
-/** What both have. */
-export interface ShownEndpoint {
-  direction: string;
-  host?: string | undefined;
-  family: string;
-  /** Empty behind a proxy. */
-  address: string;
-  port?: number | undefined;
-  via?: string | undefined;
-  /** 0 for success. */
-  result?: number | string | undefined;
-  peer?: { service?: string | undefined; pid?: number | undefined; program?: string | undefined } | undefined;
-}
+import { hermeticText, type ShownCompleteness, type ShownEndpoint, whyNotHermetic } from "./hermetic-text.ts";
 
 export interface ShownNetwork {
   endpoints: readonly ShownEndpoint[];
@@ -24,7 +11,8 @@ const endpointsShown = 6;
 const outsidersShown = 8;
 
 /** Labels with their lines. */
-export function networkRows({ endpoints, unlisted, hermetic }: ShownNetwork): [label: string, ...lines: string[]][] {
+export function networkRows(network: ShownNetwork, completeness: ShownCompleteness): [label: string, ...lines: string[]][] {
+  const { endpoints, unlisted } = network;
   const names = endpointNames(endpoints);
   const outsiders = outsiderNames(endpoints);
   const rows: [string, ...string[]][] = [];
@@ -33,7 +21,7 @@ export function networkRows({ endpoints, unlisted, hermetic }: ShownNetwork): [l
     const more = outsiders.length > outsidersShown ? [`and ${outsiders.length - outsidersShown} more`] : [];
     rows.push(["outside", ...outsiders.slice(0, outsidersShown), ...more]);
   }
-  rows.push(["hermetic", hermetic ? "yes: nothing left the machine or went to somebody else" : "no"]);
+  rows.push(["hermetic", hermeticText(whyNotHermetic(network, completeness))]);
   return rows;
 }
 

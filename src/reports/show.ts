@@ -6,6 +6,7 @@ import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
 import type { StatementSubject } from "../attestation/statement.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
+import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 import { artifactSections, artifactsJson } from "./show-artifacts.ts";
@@ -46,6 +47,9 @@ export function showText(record: ShownRecord, parts: ShownParts): string {
   return `${sections.map(section => section.map(line).join("\n")).join("\n\n")}\n`;
 }
 
+/** Of a record that says nothing of it. */
+const unknown = { verdict: "incomplete", gaps: [] };
+
 const untraced = "  the record is of a run without --trace";
 
 // ---------------------------------------------------------------------------------------------
@@ -66,7 +70,7 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
       const { opened, written } = filesOf(run.processes);
       rows.push(["processes", String(run.processes.length)], ["files", `${opened.size} opened, ${written.size} written`]);
     }
-    if (run.network) rows.push(...networkRows(run.network));
+    if (run.network) rows.push(...networkRows(run.network, completeness ?? unknown));
     if (run.undeclared) rows.push(["inputs", inputsText(run.undeclared.counts)]);
   }
   if (completeness) {
@@ -226,7 +230,7 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     durationNs: run?.durationNs,
     completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gapJson) },
     endpoints: run?.network && endpointNames(run.network.endpoints),
-    hermetic: run?.network?.hermetic,
+    ...(run?.network && hermeticJson(run.network, completeness ?? unknown)),
     undeclaredInputs: run?.undeclared?.counts,
     totals: run?.processes && totalsJson(run.processes),
     processes: parts.processes ? run?.processes?.map(processJson) : undefined,

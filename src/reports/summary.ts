@@ -3,6 +3,7 @@ import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
 import type { Completeness, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
+import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 
@@ -79,7 +80,12 @@ function traceRows(trace: TraceObservation, painted: (text: string, style: Style
   ];
   if (trace.undeclared !== undefined) rows.push(["inputs", inputsText(trace.undeclared.counts)]);
   if (trace.network)
-    rows.push(...networkRows(trace.network).map(([label, ...lines]): [string, ...string[]] => [label, ...lines.map(printable)]));
+    rows.push(
+      ...networkRows(trace.network, trace.completeness).map(([label, ...lines]): [string, ...string[]] => [
+        label,
+        ...lines.map(printable),
+      ]),
+    );
   const { verdict, gaps } = trace.completeness;
   const programsById = new Map(trace.processes.map(({ pid, program }) => [pid, program]));
   const programOf = (pid: number) => programsById.get(pid);
@@ -106,7 +112,7 @@ export function summaryJson(report: RunReport): JsonObject {
     filesWritten: files?.written,
     undeclaredInputs: trace?.undeclared?.counts,
     endpoints: trace?.network && endpointNames(trace.network.endpoints),
-    hermetic: trace?.network?.hermetic,
+    ...(trace?.network && hermeticJson(trace.network, trace.completeness)),
     completeness: trace === undefined ? undefined : completenessJson(trace.completeness),
     survivorsKilled: report.survivorsKilled || undefined,
     redactions: report.hidden || undefined,

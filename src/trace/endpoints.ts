@@ -1,5 +1,6 @@
 // The network of a run in one list: whom the build talked to, each once, with the process that did so first; and whether it talked to
 // nobody at all. Pure.
+import { refusedHere } from "../loopback.ts";
 import type { Completeness, Endpoint, NetworkConnection, NetworkSummary, ProcessNetwork } from "./observation.ts";
 import { isLoopback } from "./socket-address.ts";
 
@@ -94,13 +95,6 @@ function reachesOut(family: string, type: string): boolean {
   const isInet = family === "AF_INET" || family === "AF_INET6";
   return !isInet || (type !== "SOCK_STREAM" && type !== "SOCK_DGRAM");
 }
-
-/** Refused before anything was sent. */
-const refusedHere: ReadonlySet<string> = new Set(
-  "ENETUNREACH ENETDOWN EAFNOSUPPORT EACCES EPERM EINVAL EADDRNOTAVAIL EADDRINUSE EBADF ENOTSOCK EFAULT EISCONN EALREADY".split(
-    " ",
-  ),
-);
 
 function leavesMachine(connection: NetworkConnection, protocol: string): boolean {
   const { syscall, family, result } = connection;

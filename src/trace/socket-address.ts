@@ -1,4 +1,5 @@
 // struct sockaddr as text. Total: whatever the bytes are, there is an answer.
+import { isLoopbackAddress } from "../loopback.ts";
 import { escapeBytes } from "../text.ts";
 import { ipv4Text, ipv6Text } from "./protocols/ip.ts";
 
@@ -82,6 +83,5 @@ function untilNul(text: Uint8Array): string {
 
 /** Whether a packet to this address stays on this machine whatever its routes are. 0.0.0.0 and :: mean the machine itself to connect. */
 export function isLoopback({ family, address }: SocketAddress): boolean {
-  if (family !== "AF_INET" && family !== "AF_INET6") return false;
-  return address.startsWith("127.") || address === "::1" || address === "0.0.0.0" || address === "::";
+  return isLoopbackAddress(family, address);
 }
