@@ -493,7 +493,7 @@ test("summary as JSON", () => {
 const durations: [ns: bigint, text: string][] = [
   [0n, "0 ms"],
   [999_999_999n, "999 ms"],
-  [59_990_000_000n, "59.99 s"],
+  [59_999_999_999n, "59.99 s"],
   [3_661_000_000_000n, "61 min 1 s"],
 ];
 for (const [durationNs, text] of durations) {

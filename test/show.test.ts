@@ -223,7 +223,7 @@ const overview = (signature: string) => `${at("record.json")}
   attestations  https://aflock.ai/attestations/command-run/v0.1
   command       make 'a b'
   exit status   2
-  time          1234 ms
+  time          1.23 s
   processes     6
   files         4 opened, 3 written
   network       4: 192.0.2.1:443 (example.test), unix:/run/x and 2 more

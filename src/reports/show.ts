@@ -5,6 +5,7 @@ import type { RecordArtifacts } from "../attestation/record-artifacts.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
 import type { StatementSubject } from "../attestation/statement.ts";
+import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
@@ -65,7 +66,7 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
   if (run) {
     rows.push(["command", run.command.map(shellWord).join(" ")]);
     rows.push(["exit status", run.exitCode === undefined ? "not recorded" : String(run.exitCode)]);
-    if (run.durationNs !== undefined) rows.push(["time", `${run.durationNs / 1_000_000n} ms`]);
+    if (run.durationNs !== undefined) rows.push(["time", durationText(run.durationNs)]);
     if (run.processes) {
       const { opened, written } = filesOf(run.processes);
       rows.push(["processes", String(run.processes.length)], ["files", `${opened.size} opened, ${written.size} written`]);

@@ -2,6 +2,7 @@
 import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
 import type { Completeness, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
@@ -175,12 +176,4 @@ function listText(names: readonly string[], shown: number): string {
 
 function count(number: number, noun: string, plural = "s"): string {
   return `${number} ${noun}${number === 1 ? "" : plural}`;
-}
-
-function durationText(ns: bigint): string {
-  const ms = Number(ns / 1_000_000n);
-  if (ms < 1000) return `${ms} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`;
-  const seconds = Math.floor(ms / 1000);
-  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
