@@ -162,6 +162,11 @@ beforeAll(() => {
   );
   write("later.json", {}, "https://aflock.ai/attestations/command-run/v0.3");
   writeArtifacts();
+  const provenance = encodeJson({ predicateType: "https://slsa.dev/provenance/v1", predicate: {} });
+  writeFileSync(at("provenance.json"), sealEnvelope(provenance, "application/vnd.in-toto+json", signer));
+  writeFileSync(at("untyped.json"), sealEnvelope(provenance, "text/plain", signer));
+  writeFileSync(at("policy.json"), sealEnvelope(Buffer.from("no\u001b[31m."), "https://example.org/policy/v1", signer));
+  writeFileSync(at("no-statement.json"), sealEnvelope(Buffer.from("{}"), "application/vnd.in-toto+json", signer));
   write("other.json", {}, "https://example.org/other/v1");
   writeFileSync(at("broken.json"), "{}");
 
@@ -359,6 +364,7 @@ test("the same as JSON", async () => {
     completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
     undeclaredInputs: { total: 9, nobody: 4 },
     endpoints: ["192.0.2.1:443 (example.test)", "unix:/run/x"],
+    traced: true,
     hermetic: false,
     notHermetic: ["reached", "others", "incomplete"],
     totals: { processes: 6, filesOpened: 4, filesWritten: 3 },
@@ -389,12 +395,31 @@ describe("records that say less", () => {
     [
       "untraced",
       ["untraced.json", "--processes", "--files", "--undeclared"],
-      ["command       make 'a b'", "the record is of a run without --trace"],
+      [
+        "command       make 'a b'",
+        "trace         none: the record is of a run without --trace\n\nprocesses\n  the record is of a run without --trace\n",
+      ],
     ],
     [
       "of another kind",
       ["other.json", "--undeclared"],
-      ["attestations  https://example.org/other/v1", "the record is of a run without --trace"],
+      [
+        "attestations  https://example.org/other/v1",
+        "trace         none: the record has no command-run attestation\n\nundeclared inputs\n  the record has no",
+      ],
+    ],
+    [
+      "that is no collection",
+      ["provenance.json", "--processes"],
+      [
+        "step          none: the statement is https://slsa.dev/provenance/v1\n",
+        "trace         none: the statement is https://slsa.dev/provenance/v1, no record of a run\n\nprocesses\n  the statement is",
+      ],
+    ],
+    [
+      "a statement under another payload type",
+      ["untyped.json"],
+      ["step          none: the statement is https://slsa.dev/provenance/v1\n"],
     ],
     [
       "with fields that are not what they should be",
@@ -411,6 +436,21 @@ describe("records that say less", () => {
   }
 });
 
+test("what is signed and no statement: who has signed how much of what", async () => {
+  const { status, text } = await show("policy.json", "-k", "key.pub", "--processes");
+  expect(text).toBe(`${at("policy.json")}
+  signature  good, by ${keyid}
+  payload    8 bytes of type https://example.org/policy/v1, not an in-toto statement: nothing of it is shown
+`);
+  expect(status).toBe(0);
+  expect(JSON.parse((await show("policy.json", "--json")).text)).toEqual({
+    record: at("policy.json"),
+    signature: "not checked",
+    payloadType: "https://example.org/policy/v1",
+    payloadBytes: 8,
+  });
+});
+
 test("nothing in a record acts on the terminal, and no line is endless", async () => {
   const { text } = await show("hostile.json", "--processes");
   expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
@@ -424,6 +464,7 @@ describe("refusals", () => {
     ["two records", ["record.json", "odd.json"], 2, "usage"],
     ["an empty key", ["record.json", "--publickey="], 2, "usage"],
     ["a record that is not there", ["missing.json"], 125, "input-unreadable"],
+    ["what says that it is a statement, and is none", ["no-statement.json"], 125, "input-malformed"],
     ["what is no record", ["broken.json"], 125, "input-malformed"],
     ["a form that is not known", ["later.json"], 125, "input-malformed"],
     ["the key of somebody else", ["record.json", "-k", "stranger.pub"], 1, "signature-refused"],

@@ -100,8 +100,8 @@ function checkSignature(envelope: Envelope, key: PublicKey): Check {
   return refuse(`no signature of ${signer} over this payload${hint}`);
 }
 
-/** A statement is one by what it says, whatever its payload type: the Go tools accept it so. */
-function readStatement({ payload, payloadType }: Envelope): Statement | undefined {
+/** A statement is one by what it says, whatever its payload type: the Go tools accept it so. Undefined: another payload, and it says so. */
+export function readStatement({ payload, payloadType }: Envelope): Statement | undefined {
   if (payloadType === inTotoPayloadType) return parseStatement(payload);
   try {
     return parseStatement(payload);

@@ -6,10 +6,10 @@ import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { readArtifacts } from "../attestation/record-artifacts.ts";
 import { readCompleteness } from "../attestation/record-completeness.ts";
 import { readRun } from "../attestation/record-run.ts";
-import { parseStatement } from "../attestation/statement.ts";
+import { readStatement } from "../attestation/verification.ts";
 import { ToolError } from "../errors.ts";
 import { jsonLine } from "../reports/json-line.ts";
-import { type ShownRecord, showJson, showText } from "../reports/show.ts";
+import { type Shown, showJson, showText } from "../reports/show.ts";
 import type { Command } from "./command.ts";
 import { about, readInput } from "./input.ts";
 import { print } from "./print.ts";
@@ -65,22 +65,27 @@ function usage(message: string): ToolError {
   return new ToolError("usage", message, { hint: "cilock show --help lists the flags" });
 }
 
-function readRecord(name: string, publicKey: string | undefined): ShownRecord {
+function readRecord(name: string, publicKey: string | undefined): Shown {
   const envelope = about(name, () => parseEnvelope(readInput(name, { bytesMax: envelopeBytesMax, code: "input-unreadable" })));
   const signedBy = publicKey === undefined ? undefined : checkedSigner(name, envelope, publicKey);
-  const statement = about(name, () => parseStatement(envelope.payload));
-  const collection = collectionTypes.includes(statement.predicateType) ? parseCollection(statement.predicate) : undefined;
-  return {
-    name,
-    signedBy,
-    predicateType: statement.predicateType,
-    step: collection?.name,
-    subjects: statement.subjects,
-    attestations: collection?.attestations.map(({ type }) => type) ?? [],
-    completeness: collection && readCompleteness(collection),
-    run: collection && readRun(collection),
-    artifacts: collection && readArtifacts(collection),
-  };
+  const { payloadType, payload } = envelope;
+  return about(name, () => {
+    const statement = readStatement(envelope);
+    if (statement === undefined) return { kind: "other", name, signedBy, payloadType, payloadLength: payload.length };
+    const collection = collectionTypes.includes(statement.predicateType) ? parseCollection(statement.predicate) : undefined;
+    return {
+      kind: "statement",
+      name,
+      signedBy,
+      predicateType: statement.predicateType,
+      step: collection?.name,
+      subjects: statement.subjects,
+      attestations: collection?.attestations.map(({ type }) => type) ?? [],
+      completeness: collection && readCompleteness(collection),
+      run: collection && readRun(collection),
+      artifacts: collection && readArtifacts(collection),
+    };
+  });
 }
 
 function checkedSigner(name: string, envelope: Envelope, path: string): string {

@@ -3,7 +3,7 @@
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { RecordArtifacts } from "../attestation/record-artifacts.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
-import type { RecordProcess, RecordRun, RecordUndeclared, RecordUndeclaredFile } from "../attestation/record-run.ts";
+import type { RecordProcess, RecordRun } from "../attestation/record-run.ts";
 import type { StatementSubject } from "../attestation/statement.ts";
 import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
@@ -11,9 +11,22 @@ import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 import { artifactSections, artifactsJson } from "./show-artifacts.ts";
+import { undeclaredJson, undeclaredLines } from "./show-undeclared.ts";
 import { inputsText } from "./summary.ts";
 
+export type Shown = ShownRecord | ShownPayload;
+
+/** What is signed need not be a statement: a policy is none. */
+export interface ShownPayload {
+  readonly kind: "other";
+  readonly name: string;
+  readonly signedBy: string | undefined;
+  readonly payloadType: string;
+  readonly payloadLength: number;
+}
+
 export interface ShownRecord {
+  readonly kind: "statement";
   readonly name: string;
   /** Undefined: nobody has checked it. */
   readonly signedBy: string | undefined;
@@ -38,27 +51,65 @@ const lineLengthMax = 300;
 /** Deeper ones are not indented further. */
 const depthShownMax = 30;
 
-export function showText(record: ShownRecord, parts: ShownParts): string {
-  const sections: string[][] = [overview(record)];
-  const { run } = record;
-  if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : [untraced])]);
-  if (parts.files) sections.push(["files", ...(run?.processes ? fileLines(run.processes) : [untraced])]);
-  if (parts.artifacts) sections.push(...artifactSections(record));
-  if (parts.undeclared) sections.push(["undeclared inputs", ...undeclaredLines(run)]);
+export function showText(record: Shown, parts: ShownParts): string {
+  const sections = record.kind === "other" ? [payloadOverview(record)] : sectionsOf(record, parts);
   return `${sections.map(section => section.map(line).join("\n")).join("\n\n")}\n`;
+}
+
+function sectionsOf(record: ShownRecord, parts: ShownParts): string[][] {
+  const sections = [overview(record)];
+  const { run } = record;
+  const untraced = [`  ${whyUntraced(record)}`];
+  if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : untraced)]);
+  if (parts.files) sections.push(["files", ...(run?.processes ? fileLines(run.processes) : untraced)]);
+  if (parts.artifacts) sections.push(...artifactSections(record));
+  if (parts.undeclared) sections.push(["undeclared inputs", ...(run?.processes ? undeclaredLines(run) : untraced)]);
+  return sections;
+}
+
+/** Of a record without processes. */
+function whyUntraced({ run, step, predicateType }: ShownRecord): string {
+  if (run !== undefined) return "the record is of a run without --trace";
+  return step === undefined
+    ? `the statement is ${predicateType}, no record of a run`
+    : "the record has no command-run attestation";
 }
 
 /** Of a record that says nothing of it. */
 const unknown = { verdict: "incomplete", gaps: [] };
 
-const untraced = "  the record is of a run without --trace";
-
 // ---------------------------------------------------------------------------------------------
 // Overview
 
-function overview({ name, signedBy, run, step, subjects, attestations, completeness, predicateType }: ShownRecord): string[] {
-  const rows: [string, ...string[]][] = [
-    ["signature", signedBy === undefined ? "not checked (-k KEY checks it): nothing below is certain" : `good, by ${signedBy}`],
+type Row = [label: string, ...lines: string[]];
+
+function payloadOverview({ name, signedBy, payloadType, payloadLength }: ShownPayload): string[] {
+  const type = payloadType === "" ? "of no type" : `of type ${payloadType}`;
+  return [
+    name,
+    ...aligned([
+      ["signature", signatureText(signedBy)],
+      ["payload", `${payloadLength} bytes ${type}, not an in-toto statement: nothing of it is shown`],
+    ]),
+  ];
+}
+
+function signatureText(signedBy: string | undefined): string {
+  return signedBy === undefined ? "not checked (-k KEY checks it): nothing below is certain" : `good, by ${signedBy}`;
+}
+
+function aligned(rows: readonly Row[]): string[] {
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.flatMap(([label, first, ...more]) => [
+    `  ${label.padEnd(width)}  ${first ?? ""}`,
+    ...more.map(text => `  ${"".padEnd(width)}  ${text}`),
+  ]);
+}
+
+function overview(record: ShownRecord): string[] {
+  const { name, signedBy, run, step, subjects, attestations, completeness, predicateType } = record;
+  const rows: Row[] = [
+    ["signature", signatureText(signedBy)],
     ["step", step ?? `none: the statement is ${predicateType}`],
     ["subjects", String(subjects.length)],
     ["attestations", ...(attestations.length === 0 ? ["none"] : attestations)],
@@ -74,20 +125,15 @@ function overview({ name, signedBy, run, step, subjects, attestations, completen
     if (run.network) rows.push(...networkRows(run.network, completeness ?? unknown));
     if (run.undeclared) rows.push(["inputs", inputsText(run.undeclared.counts)]);
   }
-  if (completeness) {
+  if (!run?.processes) {
+    rows.push(["trace", `none: ${whyUntraced(record)}`]);
+  } else if (completeness) {
     const { verdict, gaps, reason } = completeness;
     const programOf = (id: number) => run?.processes?.find(({ pid }) => pid === id)?.program;
     const details = gaps.flatMap(gap => gapLines(gap, programOf));
     rows.push(["trace", verdict, ...(reason === undefined ? [] : [reason]), ...details]);
   }
-  const width = Math.max(...rows.map(([label]) => label.length));
-  return [
-    name,
-    ...rows.flatMap(([label, first, ...more]) => [
-      `  ${label.padEnd(width)}  ${first ?? ""}`,
-      ...more.map(text => `  ${"".padEnd(width)}  ${text}`),
-    ]),
-  ];
+  return [name, ...aligned(rows)];
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -162,66 +208,20 @@ function fileLines(processes: readonly RecordProcess[]): string[] {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Inputs
-
-function undeclaredLines(run: RecordRun | undefined): string[] {
-  const undeclared = run?.undeclared;
-  if (undeclared === undefined) return [run?.processes ? "  the record does not say who vouches for its inputs" : untraced];
-  const { files, packages, unlistedFiles, unlistedPackages, notes } = undeclared;
-  const differing = files.filter(({ kind }) => kind === "differs");
-  const others = files.filter(({ kind }) => kind !== "differs");
-  const lines: string[] = [];
-  if (differing.length > 0) lines.push("  other content than declared", ...groupLines(differing));
-  if (others.length > 0) lines.push("  nobody vouches for", ...groupLines(others));
-  if (lines.length === 0) lines.push("  none");
-  if (unlistedFiles > 0) lines.push(`  and ${unlistedFiles} files that the record does not list`);
-  lines.push("", "  vouched for");
-  for (const { by, package: name, version, match, files: count } of packages) {
-    const what = match === "digest" ? "" : " (the package owns them; their content was not compared)";
-    lines.push(`    ${by} ${nameOf(name, version)}: ${count} ${count === 1 ? "file" : "files"}${what}`);
-  }
-  if (packages.length === 0) lines.push("    none");
-  if (unlistedPackages > 0) lines.push(`    and ${unlistedPackages} packages that the record does not list`);
-  return [...lines, ...notes.map(note => `  note: ${note}`)];
-}
-
-/** By the package that the file belongs to, else by where it is. */
-function groupLines(files: readonly RecordUndeclaredFile[]): string[] {
-  const groups = new Map<string, RecordUndeclaredFile[]>();
-  for (const file of files) {
-    const { by, package: name, version, note } = file;
-    const owner = name === undefined ? undefined : `${by ?? ""} ${nameOf(name, version)}${note === undefined ? "" : `: ${note}`}`;
-    const title = owner ?? placeOf(file.path);
-    const known = groups.get(title);
-    if (known) known.push(file);
-    else groups.set(title, [file]);
-  }
-  return [...groups]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([title, members]) => [`    ${title} (${members.length})`, ...members.map(({ path }) => `      ${path}`)]);
-}
-
-/** The first parts of a path: a toolchain or a cache is one group, whatever directories it has. */
-function placeOf(path: string): string {
-  const parts = path.split("/").slice(0, -1);
-  return parts.slice(0, placeParts + 1).join("/") || "/";
-}
-
-const placeParts = 3;
-
-function nameOf(name: string, version: string | undefined): string {
-  return version === undefined ? name : `${name} ${version}`;
-}
-
-// ---------------------------------------------------------------------------------------------
 // For programs
 
-export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
-  const { run, completeness } = record;
-  return omitUndefined({
+export function showJson(record: Shown, parts: ShownParts): JsonObject {
+  const signature = omitUndefined({
     record: record.name.toWellFormed(),
     signature: record.signedBy === undefined ? "not checked" : "good",
     signedBy: record.signedBy,
+  });
+  if (record.kind === "other") {
+    return { ...signature, payloadType: record.payloadType.toWellFormed(), payloadBytes: record.payloadLength };
+  }
+  const { run, completeness } = record;
+  return omitUndefined({
+    ...signature,
     predicateType: record.predicateType,
     step: record.step,
     subjects: record.subjects.length,
@@ -229,6 +229,7 @@ export function showJson(record: ShownRecord, parts: ShownParts): JsonObject {
     command: run?.command,
     exitcode: run?.exitCode,
     durationNs: run?.durationNs,
+    traced: run && run.processes !== undefined,
     completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gapJson) },
     endpoints: run?.network && endpointNames(run.network.endpoints),
     ...(run?.network && hermeticJson(run.network, completeness ?? unknown)),
@@ -268,16 +269,6 @@ function filesJson(processes: readonly RecordProcess[]): JsonObject[] {
       sha256: sha256 === "" ? undefined : sha256,
     });
   });
-}
-
-function undeclaredJson({ packages, files, unlistedPackages, unlistedFiles, notes }: RecordUndeclared): JsonObject {
-  return {
-    packages: packages.map(found => omitUndefined({ ...found })),
-    files: files.map(found => omitUndefined({ ...found })),
-    unlistedPackages,
-    unlistedFiles,
-    notes,
-  };
 }
 
 /** No line of a record is longer than a person reads. */
