@@ -372,7 +372,7 @@ const report: RunReport = {
   survivorsKilled: 0,
   hidden: 0,
   cutStreams: [],
-  record: { path: "out.json", keyid: "ab12", publicKeyPath: undefined },
+  record: { path: "out.json", keyid: "ab12", publicKeyPath: undefined, verify: { program: "cilock", publicKey: undefined } },
   warnings: [],
 };
 
@@ -396,7 +396,10 @@ test("summary: traced, killed, with a key of its own, and a program that would c
     signal: "SIGTERM",
     interrupted: "SIGTERM",
     trace,
-    record: { path: "out.json", keyid: "ab12", publicKeyPath: "out.json.pub" },
+    record: {
+      ...{ path: "out.json", keyid: "ab12", publicKeyPath: "out.json.pub" },
+      verify: { program: "cilock", publicKey: "out.json.pub" },
+    },
   };
   expect(summaryText(all, { colour: false })).toBe(`cilock: step build
   command      make 'a b'
@@ -418,6 +421,13 @@ test("summary: traced, killed, with a key of its own, and a program that would c
   public key   out.json.pub
   verify with  cilock verify out.json -k out.json.pub
 `);
+});
+
+test("summary: words that a shell takes as they were meant", () => {
+  const verify = { program: "/opt/my tools/cilock", publicKey: "-my key.pub" };
+  expect(summaryText({ ...report, record: { ...report.record, path: "-o.json", verify } }, { colour: false })).toContain(
+    "  verify with  '/opt/my tools/cilock' verify ./-o.json -k './-my key.pub'\n",
+  );
 });
 
 test("summary: what was killed, hidden and cut", () => {
@@ -453,10 +463,7 @@ test("summary: colours only when asked for", () => {
 });
 
 test("summary: a record on stdout has no path and no command to verify it", () => {
-  const text = summaryText(
-    { ...report, record: { path: undefined, keyid: "ab12", publicKeyPath: undefined } },
-    { colour: false },
-  );
+  const text = summaryText({ ...report, record: { ...report.record, path: undefined } }, { colour: false });
   expect(text).toContain("record       on stdout");
   expect(text).not.toContain("verify with");
 });

@@ -8,6 +8,7 @@ import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { unwritableBecause } from "./outfile.ts";
 import { print } from "./print.ts";
+import { publicFileOf } from "./public-file.ts";
 
 export const keygenCommand: Command = {
   name: "keygen",
@@ -55,11 +56,6 @@ const schema = z.object({
     .refine(path => !path.endsWith(".pub"), "--outfile names the private key, .pub is for the public half")
     .default("key.pem"),
 });
-
-/** `key.pem` and `key.key` to `key.pub`; another name gets `.pub` behind it. */
-export function publicFileOf(path: string): string {
-  return `${path.replace(/\.(pem|key)$/, "")}.pub`;
-}
 
 function writeNew(path: string, text: string, mode: number): void {
   let descriptor: number;

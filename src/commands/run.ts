@@ -20,7 +20,7 @@ import { type FactsBefore, readBefore, type Warn } from "./run-facts.ts";
 import { parseRunOptions, type RunOptions, runOptions } from "./run-options.ts";
 import { makePlan, type RunPlan, shownPath } from "./run-plan.ts";
 import type { SignedRecord, WrittenRecord } from "./run-record.ts";
-import { descriptorNamed } from "./signing-key.ts";
+import { descriptorNamed, publicHalfBeside } from "./signing-key.ts";
 import { Spool } from "./spool.ts";
 
 export const runCommand: Command = {
@@ -78,7 +78,8 @@ export const runCommand: Command = {
     for (const file of [written.publicKey, written.record]) if (file?.warning !== undefined) warn("warning", file.warning);
     const remark = sizeRemark(options.predicate, record.payloadLength);
     if (remark !== undefined) warn(remark.kind, remark.text);
-    await report(plan, io, { facts, attestors: names, record, written, warnings, hidden: hiddenValues(attestations) });
+    const invokedAs = invokedWord(session.argv[0]);
+    await report(plan, io, { facts, attestors: names, record, written, warnings, hidden: hiddenValues(attestations), invokedAs });
     return observation.exitCode;
   },
 };
@@ -246,7 +247,14 @@ function hiddenValues(attestations: readonly Attestation[]): number {
   return 0;
 }
 
+/** By a path, we may not be in PATH. What no shell would take is our usual name. */
+function invokedWord(word: Uint8Array | undefined): string {
+  const text = new TextDecoder().decode(word);
+  return text === "" || text.startsWith("-") || text.includes("\uFFFD") ? "cilock" : text;
+}
+
 interface ReportInput {
+  invokedAs: string;
   hidden: number;
   facts: Facts;
   attestors: readonly string[];
@@ -258,9 +266,11 @@ interface ReportInput {
 async function report(
   plan: RunPlan,
   io: CommandIo,
-  { facts, attestors, record, written, warnings, hidden }: ReportInput,
+  { facts, attestors, record, written, warnings, hidden, invokedAs }: ReportInput,
 ): Promise<void> {
   const { observation } = facts;
+  const { signer } = plan.options;
+  const publicKey = signer.kind === "file" ? publicHalfBeside(signer.path, record.keyid) : written.publicKey?.shown;
   const result: RunReport = {
     step: plan.options.step,
     command: observation.argv.map(word => plan.redaction.redact(new TextDecoder().decode(word)).text),
@@ -279,6 +289,7 @@ async function report(
       path: written.record?.warning === undefined ? shownPath(plan) : written.record.shown,
       keyid: record.keyid,
       publicKeyPath: written.publicKey?.shown,
+      verify: { program: invokedAs, publicKey },
     },
     warnings,
   };

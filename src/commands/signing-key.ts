@@ -1,11 +1,12 @@
 // The key that signs a record, as `cilock run` handles it: looked at before the build and dropped, read for good only
 // when nothing of the build is alive. A key that comes through a descriptor is kept from the command.
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { keyBytesMax, loadPrivateKey, type PrivateKey } from "../attestation/keys.ts";
+import { keyBytesMax, loadPrivateKey, loadPublicKey, type PrivateKey } from "../attestation/keys.ts";
 import { readPassphrase } from "../attestation/passphrase.ts";
 import { ToolError } from "../errors.ts";
 import { sha256Of } from "../hashes.ts";
 import type { KeyFile } from "../trace/key-files.ts";
+import { publicFileOf } from "./public-file.ts";
 
 export interface KeySource {
   readonly path: string;
@@ -44,6 +45,18 @@ export async function checkKey(source: KeySource): Promise<CheckedKey> {
       return key;
     },
   };
+}
+
+/** Name of the file with the public half of a private key, if it lies beside it as `cilock keygen` puts it there. */
+export function publicHalfBeside(path: string, keyid: string): string | undefined {
+  if (descriptorNamed(path) !== undefined) return undefined;
+  const beside = publicFileOf(path);
+  try {
+    return loadPublicKey(readSmallFile(beside, true), beside).keyid === keyid ? beside : undefined;
+  } catch {
+    // There is none, or it is something else: nobody has asked for it.
+    return undefined;
+  }
 }
 
 /** `areFiles`: the paths that regular files were found at. */

@@ -32,6 +32,8 @@ export interface RunReport {
     readonly keyid: string;
     /** File with the public half, where we wrote one. */
     readonly publicKeyPath: string | undefined;
+    /** As the person would call us again, and with which file of the public half; undefined: we know of none. */
+    readonly verify: { readonly program: string; readonly publicKey: string | undefined };
   };
   readonly warnings: readonly string[];
 }
@@ -57,11 +59,12 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
   }
   if (report.hidden > 0) rows.push(["hidden", `${count(report.hidden, "secret value")} in words and output`]);
   if (report.cutStreams.length > 0) rows.push(["cut", `${report.cutStreams.join(" and ")}, at the capture limit`]);
-  const { path, keyid, publicKeyPath } = report.record;
+  const { path, keyid, publicKeyPath, verify } = report.record;
   rows.push(["record", printable(path ?? "on stdout")], ["signed by", keyid]);
   if (publicKeyPath !== undefined) rows.push(["public key", printable(publicKeyPath)]);
   if (path !== undefined) {
-    rows.push(["verify with", printable(`cilock verify ${shellWord(path)} -k ${shellWord(publicKeyPath ?? "PUBLIC-KEY.pem")}`)]);
+    const words = [verify.program, "verify", fileArgument(path), "-k", fileArgument(verify.publicKey ?? "PUBLIC-KEY.pem")];
+    rows.push(["verify with", printable(words.map(shellWord).join(" "))]);
   }
   const width = Math.max(...rows.map(([label]) => label.length));
   const body = rows.flatMap(([label, first, ...more]) => [
@@ -69,6 +72,11 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
     ...more.map(line => `  ${"".padEnd(width)}  ${line}`),
   ]);
   return [`cilock: step ${printable(report.step)}`, ...body].map(line => `${line}\n`).join("");
+}
+
+/** A name with a dash in front would be a flag. */
+function fileArgument(path: string): string {
+  return path.startsWith("-") ? `./${path}` : path;
 }
 
 function traceRows(trace: TraceObservation, painted: (text: string, style: Style) => string): [string, ...string[]][] {
