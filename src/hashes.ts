@@ -32,3 +32,9 @@ export const gitoid = (algorithm: string, hex: string): string => `gitoid:blob:$
 
 /** Of a text itself, as it names a subject that is no file. */
 export const sha256Of = (text: string | Uint8Array): string => createHash("sha256").update(text).digest("hex");
+
+/** Into `digest`, which is returned: where a million small texts are hashed, all else would cost more than the hash. */
+export function sha256Into(bytes: Uint8Array, digest: Uint8Array): Uint8Array {
+  Bun.SHA256.hash(bytes, digest);
+  return digest;
+}

@@ -29,23 +29,29 @@ export function fileTree(files: readonly RecordedFile[]): FileTree {
 }
 
 function makeTree(files: readonly RecordedFile[]): FileTree {
-  const byDigest = new Map<string, RecordedFile[]>();
+  // Nearly always one: a list only where several files have the same content.
+  const byDigest = new Map<string, RecordedFile | RecordedFile[]>();
   for (const file of files) {
     const digest = digestOf(file);
     const others = byDigest.get(digest);
-    if (others === undefined) byDigest.set(digest, [file]);
-    else others.push(file);
+    if (others === undefined) byDigest.set(digest, file);
+    else if (Array.isArray(others)) others.push(file);
+    else byDigest.set(digest, [others, file]);
   }
-  const { root, leafHashes } = treeOver(byDigest.keys());
-  // Sorted without a function: of 40,000 digests that takes 15 ms, and 120 ms with one.
-  const leaves = [...byDigest.keys()].sort().flatMap(fileDigest => {
-    const leafHash = leafHashes.get(fileDigest.toLowerCase()) ?? "";
-    const sorted = (byDigest.get(fileDigest) ?? []).sort((a, b) => order(a.path, b.path));
-    return sorted.map(({ path, isCache }): Leaf => {
-      return isCache ? { path, fileDigest, leafHash, cache: true } : { path, fileDigest, leafHash };
-    });
+  const { root, digests, leafHashes } = treeOver(byDigest.keys());
+  const leaves: Leaf[] = [];
+  digests.forEach((digest, index) => {
+    const leafHash = leafHashes[index] ?? "";
+    const found = byDigest.get(digest) ?? [];
+    if (Array.isArray(found)) {
+      for (const file of found.sort((a, b) => order(a.path, b.path))) leaves.push(leafOf(file, digest, leafHash));
+    } else leaves.push(leafOf(found, digest, leafHash));
   });
-  return { root, fields: { merkleRoot: root, treeSize: leafHashes.size, ...treeConstants }, leaves };
+  return { root, fields: { merkleRoot: root, treeSize: digests.length, ...treeConstants }, leaves };
+}
+
+function leafOf({ path, isCache }: RecordedFile, fileDigest: string, leafHash: string): Leaf {
+  return isCache ? { path, fileDigest, leafHash, cache: true } : { path, fileDigest, leafHash };
 }
 
 export function leafJson({ leaves }: FileTree, kindOf?: (path: string) => string | undefined): JsonObject[] {
@@ -62,7 +68,7 @@ export function leafJson({ leaves }: FileTree, kindOf?: (path: string) => string
 function digestOf({ path, digest }: RecordedFile): string {
   const value = digest.sha256 ?? digest.dirHash;
   if (value === undefined) throw new Error(`no sha256 of ${path}`);
-  return value;
+  return value.toLowerCase();
 }
 
 function order(a: string, b: string): number {
