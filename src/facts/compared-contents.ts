@@ -51,12 +51,12 @@ export async function compareContents(
   known: (index: number, content: KnownContent) => void,
 ): Promise<void> {
   const needed: { system: Work[]; others: Work[] } = { system: [], others: [] };
-  for (const [index, input] of inputs.entries()) {
+  inputs.forEach((input, index) => {
     const claims = claimsOf(index);
     if (claims.length === 0) {
       // Nobody says anything: nearly all of the 40,000 inputs of a large build.
       known(index, nothingAsked);
-      continue;
+      return;
     }
     const recorded = recordedDigests(input);
     const valid = claims.filter(({ refused, expected }) => refused === undefined && expected !== undefined);
@@ -64,7 +64,7 @@ export async function compareContents(
     if (hashes.length === 0 || !recorded.has("sha256")) known(index, { digests: recorded });
     else if (valid.every(({ kind }) => kind === "system")) needed.system.push({ index, input, hashes });
     else needed.others.push({ index, input, hashes });
-  }
+  });
   const bySystem = withinBytes(needed.system.sort(youngFirst), systemBytes + options.processes * systemBytesPerProcess);
   const byOthers = withinBytes(needed.others, otherBytesMax);
   for (const { index, input } of [...bySystem.left, ...byOthers.left]) {

@@ -52,15 +52,15 @@ export function summarize(paths: readonly string[], answers: readonly Answer[], 
   const counts = { total: answers.length, git: 0, lockfile: 0, system: 0, nobody: 0, differs: 0 };
   const packages = new Map<string, VouchedPackage>();
   const files: UndeclaredFile[] = [];
-  for (const [index, answer] of answers.entries()) {
+  answers.forEach((answer, index) => {
     if (answer.kind === "vouched") {
       counts[answer.claim.kind]++;
       addPackage(packages, answer.claim, answer.match);
-      continue;
+      return;
     }
     counts[answer.kind]++;
     if (files.length < filesListedMax) files.push(undeclaredFile(paths[index] ?? "", answer));
-  }
+  });
   const sorted = [...packages].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, found]) => found);
   return {
     counts,

@@ -92,47 +92,48 @@ function openSources({ inputs, outputs }: InsAndOuts, before: InputsBefore): Sou
   return new Sources({ isWritten: name => written.has(name), wasRead, before: before.snapshot });
 }
 
-interface PlacedVoucher {
-  readonly voucher: Voucher;
-  readonly knows: (name: string) => boolean;
+interface PlacedVouchers {
+  readonly vouchers: readonly Voucher[];
+  /** Left out: all. */
+  readonly knows?: (name: string) => boolean;
 }
 
 /** In the order in which they are believed. */
-function vouchersFor(sources: Sources, options: UndeclaredOptions): PlacedVoucher[] {
+function vouchersFor(sources: Sources, options: UndeclaredOptions): PlacedVouchers[] {
   const { workingDirectory, repository } = options.before;
   const projectRoot = repository?.top ?? workingDirectory;
-  const everywhere = () => true;
-  const vouchers: PlacedVoucher[] = [];
-  if (repository !== undefined) vouchers.push({ voucher: new GitVoucher(sources, repository), knows: everywhere });
   const [goModuleCache, npmCache] = [options.goModuleCache, options.npmCache].map(path => path && byteName(path));
   const unpackedBytesMax = Math.min(unpackedBytes + options.processes * unpackedBytesPerProcess, unpackedBytesEver);
   const lockfiles = new LockfileVoucher(sources, { projectRoot, workingDirectory, goModuleCache, npmCache, unpackedBytesMax });
-  vouchers.push({ voucher: lockfiles, knows: everywhere });
+  const git = repository === undefined ? [] : [new GitVoucher(sources, repository)];
+  const placed: PlacedVouchers[] = [{ vouchers: [...git, lockfiles] }];
   const roots = [...new Set(options.roots.map(root => byteName(root) || "/"))].slice(0, rootsMax);
   for (const root of roots) {
     const inner = roots.filter(other => other !== root && isBelow(other, root));
     // The database is not even opened for the project's own files, which are most.
     const knows = (name: string) =>
       (projectRoot === "/" || !isBelow(name, projectRoot)) && isBelow(name, root) && !inner.some(other => isBelow(name, other));
-    for (const System of [DpkgVoucher, ApkVoucher, RpmVoucher]) vouchers.push({ voucher: new System(sources, root), knows });
+    placed.push({ vouchers: [DpkgVoucher, ApkVoucher, RpmVoucher].map(System => new System(sources, root)), knows });
   }
-  return vouchers;
+  return placed;
 }
 
-function collectClaims({ inputs }: InsAndOuts, vouchers: readonly PlacedVoucher[], claims: Claims): void {
+/** A large build has 40,000 inputs: those that a voucher is not asked for cost one question. */
+function collectClaims({ inputs }: InsAndOuts, placed: readonly PlacedVouchers[], claims: Claims): void {
   const all = inputs.map(({ path, digests, state }) => ({
     name: byteName(path),
     sha256: digests.sha256,
     changedNs: state.ctimeNs,
   }));
-  for (const { voucher, knows } of vouchers) {
+  for (const { vouchers, knows } of placed) {
     const indexes: number[] = [];
     const files: Candidate[] = [];
-    for (const [index, file] of all.entries()) {
-      if (!knows(file.name)) continue;
+    all.forEach((file, index) => {
+      if (knows?.(file.name) === false) return;
       indexes.push(index);
       files.push(file);
-    }
-    if (files.length > 0) voucher.vouch(files, (at, claim) => claims.add(indexes[at] ?? -1, claim));
+    });
+    if (files.length === 0) continue;
+    for (const voucher of vouchers) voucher.vouch(files, (at, claim) => claims.add(indexes[at] ?? -1, claim));
   }
 }

@@ -6,13 +6,14 @@
 //     var/lib/dpkg/info/NAME.md5sums their digests, without the leading slash
 //     var/lib/dpkg/diversions        files that one package moves aside for its own
 //     var/lib/dpkg/status.d/NAME     images without a package manager: the same, with NAME.md5sums beside it
-import type { Sources } from "./sources.ts";
+import type { Room, Sources } from "./sources.ts";
 import { mergedAliases } from "./system-root.ts";
 import { type Candidate, type Claim, joined, shownName, type Voucher } from "./voucher.ts";
 import { WantedLines } from "./wanted-lines.ts";
 
 const statusBytesMax = 128 << 20;
 const listBytesMax = 64 << 20;
+const usualListBytes = 256 << 10;
 const packagesMax = 50_000;
 
 interface Wanted {
@@ -64,11 +65,12 @@ export class DpkgVoucher implements Voucher {
     const found = new Set<number>();
     const { lists, listsSlash, skip } = this.#lists();
     const lines = new WantedLines(listsSlash ? wanted : new Map([...wanted].map(([path, entry]) => [path.slice(1), entry])));
+    const room: Room = { buffer: Buffer.allocUnsafe(usualListBytes) };
     for (const { owner, source } of lists) {
-      const bytes = this.#sources.read(source, listBytesMax);
+      const bytes = this.#sources.read(source, listBytesMax, room);
       if (bytes === undefined) continue;
       const bare = owner.replace(/:.*$/, "");
-      lines.find(bytes.toString("latin1"), skip, line => {
+      lines.find(bytes, skip, line => {
         const path = listsSlash ? line : `/${line}`;
         for (const { index, only, except } of wanted.get(path) ?? []) {
           if (found.has(index) || except === bare || (only !== undefined && only !== bare)) continue;

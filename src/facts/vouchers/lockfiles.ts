@@ -61,7 +61,7 @@ export class LockfileVoucher implements Voucher {
     const sites = new Map<string, { name: string; index: number }[]>();
     const packages = new Map<string, PackageFiles>();
     const single: (() => void)[] = [];
-    for (const [index, file] of files.entries()) {
+    files.forEach((file, index) => {
       const site = pythonSiteOf(file.name);
       const place = site === undefined ? placeOf(file.name, { goModuleCache }) : undefined;
       if (site !== undefined) {
@@ -77,7 +77,7 @@ export class LockfileVoucher implements Voucher {
         const sha256 = crate?.files.get(file.name.slice(crate.directory.length + 1));
         if (crate && sha256 !== undefined) single.push(() => claim(index, this.#vendoredClaim(crate, sha256)));
       }
-    }
+    });
     if (sites.size === 0 && packages.size === 0 && single.length === 0) return;
     this.#locks.find(
       workingDirectory,

@@ -31,11 +31,11 @@ export class Sources {
     if (this.#notes.size < notesMax) this.#notes.add(text);
   }
 
-  /** Undefined: there is none, or it is not to be trusted; the latter is noted. */
-  read(name: string, bytesMax: number): Buffer | undefined {
+  /** Undefined: there is none, or it is not to be trusted; the latter is noted. `room`: what is read there is good until it is used again. */
+  read(name: string, bytesMax: number, room?: Room): Buffer | undefined {
     const before = this.#options.before?.get(name);
     if (before !== undefined) return before;
-    const reading = readBounded(name, bytesMax);
+    const reading = readBounded(name, bytesMax, room);
     switch (reading.kind) {
       case "none":
         return undefined;
@@ -65,8 +65,13 @@ export class Sources {
 
 export type BoundedReading = { kind: "bytes"; bytes: Buffer } | { kind: "none" } | { kind: "unread"; reason: string };
 
+/** For files that are looked at one after the other; a larger one takes its place. */
+export interface Room {
+  buffer: Buffer;
+}
+
 /** Only regular files; a fifo does not hold us up. */
-export function readBounded(name: string, bytesMax: number): BoundedReading {
+export function readBounded(name: string, bytesMax: number, room?: Room): BoundedReading {
   let descriptor: number;
   try {
     descriptor = openSync(Buffer.from(name, "latin1"), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
@@ -79,7 +84,7 @@ export function readBounded(name: string, bytesMax: number): BoundedReading {
     if (stat.isDirectory()) return { kind: "none" };
     if (!stat.isFile()) return { kind: "unread", reason: "no regular file" };
     if (stat.size > bytesMax) return { kind: "unread", reason: `more than ${bytesMax} bytes` };
-    const bytes = Buffer.allocUnsafe(stat.size);
+    const bytes = room === undefined ? Buffer.allocUnsafe(stat.size) : roomFor(stat.size, room);
     let length = 0;
     while (length < bytes.length) {
       const count = readSync(descriptor, bytes, length, bytes.length - length, length);
@@ -92,6 +97,11 @@ export function readBounded(name: string, bytesMax: number): BoundedReading {
   } finally {
     closeSync(descriptor);
   }
+}
+
+function roomFor(length: number, room: Room): Buffer {
+  if (room.buffer.length < length) room.buffer = Buffer.allocUnsafe(length);
+  return room.buffer.subarray(0, length);
 }
 
 export type EntryType = "file" | "directory" | "link" | "other" | undefined;
