@@ -24,7 +24,7 @@ import { dirname, join, resolve } from "node:path";
 const root = resolve(import.meta.dir, "..");
 process.chdir(root);
 
-const workers = ["src/trace/digest-worker.ts"];
+const workers = ["src/trace/digest-worker.ts", "src/commands/envelope-worker.ts"];
 const [out = "dist/cilock", ...entries] = process.argv.slice(2);
 const entryPoints = entries.length > 0 ? entries : ["bin/cilock.ts", ...workers.filter(path => existsSync(path))];
 

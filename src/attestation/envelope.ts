@@ -77,14 +77,20 @@ export function* envelopePieces(
   payloadType: string,
   signatures: readonly EnvelopeSignature[],
 ): Generator<Uint8Array> {
-  yield Buffer.from('{"payload":"');
+  yield envelopeStart;
   yield* base64Pieces(payload.pieces());
-  yield Buffer.from('",');
+  yield envelopeEnd(payloadType, signatures);
+}
+
+/** What stands before the payload's base64, and behind it. */
+export const envelopeStart: Uint8Array = Buffer.from('{"payload":"');
+
+export function envelopeEnd(payloadType: string, signatures: readonly EnvelopeSignature[]): Uint8Array {
   const rest = encodeJson({
     payloadType,
     signatures: signatures.map(({ keyid, bytes }) => ({ keyid, sig: Buffer.from(bytes).toString("base64") })),
   });
-  yield rest.subarray(1);
+  return Buffer.concat([Buffer.from('",'), rest.subarray(1)]);
 }
 
 const schemas = lazy(() => {

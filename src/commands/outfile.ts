@@ -96,19 +96,51 @@ export function writeOutfile(outfile: Exclude<Outfile, { kind: "stdout" }>, byte
   const pieces = bytes instanceof Uint8Array ? [bytes] : bytes;
   return attempt(outfile.shown, () => {
     if (outfile.kind === "stream") {
-      writeAndClose(openSync(heldPath(outfile.held) ?? outfile.shown, constants.O_WRONLY), pieces, { sync: false });
+      const descriptor = openSync(heldPath(outfile.held) ?? outfile.shown, constants.O_WRONLY);
+      try {
+        writePieces(descriptor, pieces);
+      } finally {
+        closeSync(descriptor);
+      }
       return { shown: outfile.shown };
     }
-    const { descriptor, temporary, directory, warning } = openBeside(outfile);
+    const begun = beginOutfile(outfile);
     try {
-      writeAndClose(descriptor, pieces, { sync: true });
-      renameSync(temporary, Buffer.concat([directory, outfile.path.subarray(outfile.path.lastIndexOf("/"))]));
+      writePieces(begun.descriptor, pieces);
+      return begun.finish();
     } catch (error) {
-      unlinkSync(temporary);
+      closeSync(begun.descriptor);
+      begun.abandon();
       throw error;
     }
-    return warning === undefined ? whereItIs(outfile) : { shown: outfile.shown, warning };
   });
+}
+
+/** A file on its way: nobody sees it before `finish`. */
+export interface BegunOutfile {
+  readonly shown: string;
+  readonly descriptor: number;
+  /** All is written. Throws what the file system says, and then it can still be abandoned. */
+  finish(): Written;
+  /** Takes it away. The descriptor stays open: where a thread may still write, its number must not become another file's. */
+  abandon(): void;
+}
+
+/** Throws what the file system says. */
+export function beginOutfile(outfile: FileOutfile): BegunOutfile {
+  const { shown, path } = outfile;
+  const { descriptor, temporary, directory, warning } = openBeside(outfile);
+  return {
+    shown,
+    descriptor,
+    finish() {
+      fsyncSync(descriptor);
+      renameSync(temporary, Buffer.concat([directory, path.subarray(path.lastIndexOf("/"))]));
+      closeSync(descriptor);
+      return warning === undefined ? whereItIs(outfile) : { shown, warning };
+    },
+    abandon: () => unlinkSync(temporary),
+  };
 }
 
 interface Beside {
@@ -201,13 +233,8 @@ function directoryOf(path: Buffer): Buffer {
   return path.subarray(0, Math.max(1, path.lastIndexOf("/")));
 }
 
-function writeAndClose(descriptor: number, pieces: Iterable<Uint8Array>, { sync }: { sync: boolean }): void {
-  try {
-    for (const piece of pieces) for (let rest = piece; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
-    if (sync) fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
+function writePieces(descriptor: number, pieces: Iterable<Uint8Array>): void {
+  for (const piece of pieces) for (let rest = piece; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
 }
 
 function lookAt(path: string): Stats | undefined {

@@ -1,6 +1,6 @@
 // From facts to the signed bytes, and onto disk.
 import { buildCollection, type CollectionPart } from "../attestation/collection.ts";
-import { envelopeBytesMax, envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
+import { envelopeBytesMax, envelopeEnd, envelopePieces, inTotoPayloadType, signPayload } from "../attestation/envelope.ts";
 import { writeJson } from "../attestation/json-writer.ts";
 import { generateKey } from "../attestation/keys.ts";
 import { treeRoot } from "../attestation/tree.ts";
@@ -11,14 +11,25 @@ import { attestors } from "../attestors/index.ts";
 import type { RecordedFile } from "../attestors/recorded-files.ts";
 import { fileTree } from "../attestors/tree-attestation.ts";
 import type { CommandIo } from "./command.ts";
+import { EnvelopeAhead } from "./envelope-ahead.ts";
 import { attempt, type Written, writeOutfile } from "./outfile.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { Spool } from "./spool.ts";
 
+/** Where a record is while it is made. */
+export interface RecordFiles {
+  readonly spool: Spool;
+  readonly ahead: EnvelopeAhead;
+}
+
+export { EnvelopeAhead };
+
 export interface SignedRecord {
   /** Of the envelope, once. */
   readonly pieces: Iterable<Uint8Array>;
+  /** What is behind the payload. */
+  readonly end: Uint8Array;
   readonly payloadLength: number;
   readonly keyid: string;
   readonly publicPem: string;
@@ -42,15 +53,26 @@ export function attestAll(facts: Facts, { predicate }: RunOptions): { names: str
 
 /**
  * Call it when the last traced process is gone: the key is read here. The payload goes into the spool as it is made, is
- * signed there, and from there into the outfile: no copy of it is ever in memory as a whole.
+ * signed there, and from there into the outfile, of a large one meanwhile: no copy of it is ever in memory as a whole.
  */
-export async function signRecord(plan: RunPlan, attestations: readonly Attestation[], spool: Spool): Promise<SignedRecord> {
+export async function signRecord(
+  plan: RunPlan,
+  attestations: readonly Attestation[],
+  { spool, ahead }: RecordFiles,
+): Promise<SignedRecord> {
   const { statement } = buildCollection({ step: plan.options.step, attestations, subjects: plan.options.subjects });
-  attempt(shownOutfile(plan), () => writeJson(statement, piece => spool.write(piece)));
+  attempt(shownOutfile(plan), () => {
+    writeJson(statement, piece => {
+      spool.write(piece);
+      ahead.advance();
+    });
+  });
+  ahead.end();
   const key = plan.signer.kind === "file" ? await plan.signer.key.read() : generateKey("ed25519");
   const signature = await signPayload(spool, inTotoPayloadType, key);
   const { keyid, pem: publicPem } = key.publicKey;
-  return { pieces: envelopePieces(spool, inTotoPayloadType, [signature]), payloadLength: spool.length, keyid, publicPem };
+  const pieces = envelopePieces(spool, inTotoPayloadType, [signature]);
+  return { pieces, end: envelopeEnd(inTotoPayloadType, [signature]), payloadLength: spool.length, keyid, publicPem };
 }
 
 /** Where things are now; undefined: stdout, or no such file. */
@@ -60,9 +82,14 @@ export interface WrittenRecord {
 }
 
 /** The public half first: a record that is there can be verified. */
-export async function writeRecord(plan: RunPlan, record: SignedRecord, io: CommandIo): Promise<WrittenRecord> {
+export async function writeRecord(
+  plan: RunPlan,
+  record: SignedRecord,
+  { ahead, io }: { ahead: EnvelopeAhead; io: CommandIo },
+): Promise<WrittenRecord> {
   const { signer, outfile } = plan;
   const publicKey = signer.kind === "ephemeral" ? writeOutfile(signer.publicKeyFile, Buffer.from(record.publicPem)) : undefined;
+  if (ahead.isBegun) return { record: await ahead.finish(record.end), publicKey };
   if (outfile.kind !== "stdout") return { record: writeOutfile(outfile, record.pieces), publicKey };
   for (const piece of record.pieces) await io.stdout(piece);
   return { record: undefined, publicKey };

@@ -64,7 +64,7 @@ export const runCommand: Command = {
     const { observation, traced } = await observe(plan, session, before);
     const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
     await addUnlisted(observation, artifacts);
-    const { attestAll, hasMatchableSubject, signRecord, sizeRemark, writeRecord } = await loadRecording();
+    const { EnvelopeAhead, attestAll, hasMatchableSubject, signRecord, sizeRemark, writeRecord } = await loadRecording();
 
     const keyGuard = options.predicate === "command-run/v0.2" ? session.keyGuard() : undefined;
     const facts = gather(plan, before, artifacts, observation, keyGuard);
@@ -73,8 +73,9 @@ export const runCommand: Command = {
       warn("warning", "the record has no subject to verify it by: no file was there or was made, and git says nothing");
     }
     using spool = new Spool(spoolDirectory(plan.outfile));
-    const record = await signRecord(plan, attestations, spool);
-    const written = await writeRecord(plan, record, io);
+    using ahead = new EnvelopeAhead(spool, plan.outfile);
+    const record = await signRecord(plan, attestations, { spool, ahead });
+    const written = await writeRecord(plan, record, { ahead, io });
     for (const file of [written.publicKey, written.record]) if (file?.warning !== undefined) warn("warning", file.warning);
     const remark = sizeRemark(options.predicate, record.payloadLength);
     if (remark !== undefined) warn(remark.kind, remark.text);

@@ -34,6 +34,11 @@ export class Spool implements ByteSource {
     writeAll(this.#descriptor, piece);
   }
 
+  /** Of its file, once it has one: from then on what was written is there. */
+  get descriptor(): number | undefined {
+    return this.#descriptor;
+  }
+
   *pieces(): Generator<Uint8Array> {
     yield* this.#memory;
     if (this.#descriptor === undefined) return;
