@@ -614,6 +614,22 @@ for (const { limit, error, asStranger } of limits) {
   });
 }
 
+const lesserLimits = ["-n 5", "-s 16", "-s 128", "-v 200000", "-d 200000"];
+for (const limit of lesserLimits) {
+  test(`ulimit ${limit}, of a command that starts nothing`, () => {
+    const ran = Bun.spawnSync(["bash", "-c", `ulimit ${limit}; exec "$0" keyid key.pem`, cilock], { cwd: workspace() });
+    expect(ran.stderr.toString()).toMatch(/^cilock: error: the limit of .*\ncilock: hint: ulimit .*\n$/);
+    expect(ran.exitCode).toBe(125);
+  });
+}
+
+test("limits that are too low for a run are enough for the other commands", () => {
+  const script = 'ulimit -n 8; ulimit -s 256; ulimit -v 600000; ulimit -d 600000; exec "$0" keyid key.pem';
+  const ran = Bun.spawnSync(["bash", "-c", script, cilock], { cwd: workspace() });
+  expect(ran.stderr.toString()).toBe("");
+  expect(ran.exitCode).toBe(0);
+});
+
 test("soft limits are the command's and do not hinder us", () => {
   const script = `ulimit -S -s 64; ulimit -S -v 400000; exec "$0" "$@"`;
   const words = [cilock, ...RUN, "-o", "/dev/null", "--trace", "--", "sh", "-c", "ulimit -s; ulimit -v"];

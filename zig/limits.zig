@@ -9,6 +9,8 @@ const Row = struct {
     resource: linux.rlimit_resource,
     /// Found by trying: a little below this the runtime or the tracer fails.
     minimum: u64,
+    /// The same for the other commands, which start no process and keep little in memory.
+    to_read: u64 = 0,
     of: []const u8,
     hint: []const u8,
     /// A limit that root does not have.
@@ -16,10 +18,10 @@ const Row = struct {
 };
 
 const rows = [_]Row{
-    .{ .resource = .NOFILE, .minimum = 32, .of = "open files", .hint = "ulimit -n 1024" },
-    .{ .resource = .STACK, .minimum = 1 << 20, .of = "the stack", .hint = "ulimit -s 8192" },
-    .{ .resource = .AS, .minimum = 5 << 29, .of = "address space", .hint = "ulimit -v unlimited" },
-    .{ .resource = .DATA, .minimum = 3 << 30, .of = "data memory", .hint = "ulimit -d unlimited" },
+    .{ .resource = .NOFILE, .minimum = 32, .to_read = 8, .of = "open files", .hint = "ulimit -n 1024" },
+    .{ .resource = .STACK, .minimum = 1 << 20, .to_read = 256 << 10, .of = "the stack", .hint = "ulimit -s 8192" },
+    .{ .resource = .AS, .minimum = 5 << 29, .to_read = 512 << 20, .of = "address space", .hint = "ulimit -v unlimited" },
+    .{ .resource = .DATA, .minimum = 3 << 30, .to_read = 512 << 20, .of = "data memory", .hint = "ulimit -d unlimited" },
     .{ .resource = .NPROC, .minimum = 16, .of = "processes", .hint = "ulimit -u 1024", .spares_root = true },
 };
 
@@ -34,15 +36,18 @@ fn raiseOne(resource: linux.rlimit_resource) void {
     if (limit.cur < limit.max) sys.setLimit(resource, .{ .cur = limit.max, .max = limit.max }) catch {};
 }
 
-/// Of `cilock run`. Does not return where a limit is too low.
-pub fn require() void {
+pub const Command = enum { run, other };
+
+/// Does not return where a limit is too low.
+pub fn require(command: Command) void {
     for (rows) |row| {
         if (row.spares_root and sys.isRoot()) continue;
         const limit = sys.limit(row.resource) catch continue;
-        if (limit.max >= row.minimum) continue;
+        const minimum = if (command == .run) row.minimum else row.to_read;
+        if (limit.max >= minimum) continue;
         var buffer: [256]u8 = undefined;
         const text = std.fmt.bufPrint(&buffer, "the limit of {s} is {d}, and {d} is the least that cilock can run with", .{
-            row.of, limit.max, row.minimum,
+            row.of, limit.max, minimum,
         }) catch unreachable; // two numbers of 20 digits and a word
         refuse(text, row.hint);
     }

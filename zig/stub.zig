@@ -72,11 +72,12 @@ fn startup() callconv(.c) void {
     const argv = originalArgv();
     // A failure is remembered: TypeScript can say it in words, and only where the run gets that far.
     if (wantsTracer(argv)) {
-        limits.require();
+        limits.require(.run);
         lib.begin(@ptrCast(argv), @ptrCast(__environ));
         // The runtime's threads would be next, and it does not say so in words.
         if (lib.lacksProcesses()) limits.refuse("cannot make the processes of a run: too many of this user", "ulimit -u 1024");
     } else {
+        limits.require(.other);
         limits.raise();
     }
     hideRuntimeSettings();
