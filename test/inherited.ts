@@ -25,6 +25,12 @@ export const unavoidable: Unavoidable[] = [
   { name: "no new privileges", when: "traced", why: "the same, as prctl says it" },
 ];
 
+/** What the key comes through is kept from the command: /dev/null in the place of stdin, nothing in that of another descriptor. */
+export const withheld = {
+  why: "the build must not have the key; and without any stdin the first file that a program opens would be its stdin",
+  isInPlace: (one: Line): boolean => one.index !== undefined && one.index <= 2 && one.link === "/dev/null",
+};
+
 /** Of root, who has CAP_SYS_ADMIN, the filter is taken without no_new_privs: sudo must go on working. */
 const needsNoPrivilege = new Set(["NoNewPrivs", "no new privileges"]);
 
@@ -37,20 +43,24 @@ const ownPipes = new Set([1, 2]);
 export interface Compared {
   traced: boolean;
   root: boolean;
+  /** N of `-k /dev/fd/N`, of the second output only. */
+  keyDescriptor?: number;
 }
 
 /** Lines of the bare run that are missing (`-`), and lines that it did not have (`+`). Empty: nothing differs. */
 export function differences(bare: string, other: string, how: Compared): string[] {
-  const left = normalized(bare, how);
-  const right = normalized(other, how);
+  const isKey = (one: Line) => one.name === "descriptor" && one.index === how.keyDescriptor;
+  const left = normalized(bare, how, one => !isKey(one));
+  const right = normalized(other, how, one => !(isKey(one) && withheld.isInPlace(one)));
   const missing = left.filter(text => !right.includes(text)).map(text => `- ${text}`);
   const added = right.filter(text => !left.includes(text)).map(text => `+ ${text}`);
   return [...missing, ...added];
 }
 
-function normalized(output: string, how: Compared): string[] {
+function normalized(output: string, how: Compared, isCompared: (one: Line) => boolean): string[] {
   const lines = output.split("\n").filter(text => text !== "");
-  return lines.map(text => JSON.stringify(normalize(line.parse(JSON.parse(text))))).filter(text => !isUnavoidable(text, how));
+  const compared = lines.map(text => line.parse(JSON.parse(text))).filter(isCompared);
+  return compared.map(one => JSON.stringify(normalize(one))).filter(text => !isUnavoidable(text, how));
 }
 
 function isUnavoidable(text: string, how: Compared): boolean {

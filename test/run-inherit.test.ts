@@ -1,10 +1,10 @@
 // What a command inherits under `cilock run`, traced or not, is what it inherits without: the whole list is in tracees/inherit.zig,
 // the unavoidable differences are in inherited.ts with the reason of each.
 import { describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isRoot, plainEnvironment, type RunOptions, run, Scratch, tracee, type User, users } from "./harness.ts";
-import { differences, unavoidable } from "./inherited.ts";
+import { differences, unavoidable, withheld } from "./inherited.ts";
 
 interface Row {
   name: string;
@@ -13,6 +13,8 @@ interface Row {
   env?: { [name: string]: string };
   options?: RunOptions;
   needsRoot?: boolean;
+  /** The key comes through this descriptor. */
+  keyDescriptor?: number;
   /** Properties that this row changes in a way that no two runs can share. */
   apart?: string[];
 }
@@ -56,6 +58,8 @@ const rows: Row[] = [
   { name: "descriptors 3 and 9", launch: ["file=3:input", "append=9:log"] },
   { name: "pipes on 4 and 5", launch: ["pipe=4"] },
   { name: "a socket on 3, one on 0", launch: ["socket=3", "socket=0"] },
+  { name: "the key on stdin", launch: ["file=0:key.pem"], options: { args: ["-k", "/dev/stdin"] }, keyDescriptor: 0 },
+  { name: "the key on descriptor 5", launch: ["file=5:key.pem"], options: { args: ["-k", "/dev/fd/5"] }, keyDescriptor: 5 },
   { name: "a descriptor in the range where helpers keep theirs", launch: ["file=40:input", "file=63:input"] },
   { name: "ignored SIGPIPE and SIGHUP", launch: ["ignore=13", "ignore=1"] },
   { name: "ignored SIGINT, SIGQUIT and SIGTERM, as in the background of a shell", launch: ["ignore=2", "ignore=3", "ignore=15"] },
@@ -92,6 +96,7 @@ for (const user of users) {
 async function compare(row: Row, user: User, trace: boolean): Promise<string[]> {
   using scratch = new Scratch(user);
   writeFileSync(join(scratch.work, "input"), "the input, three words\n");
+  writeFileSync(join(scratch.work, "key.pem"), readFileSync(scratch.keyPath), { mode: 0o644 });
   mkdirSync(join(scratch.work, "below"));
   writeFileSync(join(scratch.work, "log"), "");
   chmodSync(join(scratch.work, "log"), 0o666);
@@ -104,7 +109,12 @@ async function compare(row: Row, user: User, trace: boolean): Promise<string[]> 
   // The files are as they were at the first run: their size and our offset in them are compared.
   writeFileSync(join(scratch.work, "log"), "");
   const ran = await run(scratch, command, { ...options, trace });
-  const found = differences(expected, await take(output, ran.stderr), { traced: trace, root: isRoot && user === "self" });
+  const how = {
+    traced: trace,
+    root: isRoot && user === "self",
+    ...(row.keyDescriptor !== undefined && { keyDescriptor: row.keyDescriptor }),
+  };
+  const found = differences(expected, await take(output, ran.stderr), how);
   return found.filter(text => !row.apart?.some(name => text.includes(`"name":"${name}"`)));
 }
 
@@ -121,7 +131,7 @@ function hex(text: string): string {
 }
 
 test("every difference that is let through has its reason", () => {
-  for (const row of unavoidable) expect(row.why.length).toBeGreaterThan(10);
+  for (const row of [...unavoidable, withheld]) expect(row.why.length).toBeGreaterThan(10);
 });
 
 test("a comparison of two bare runs finds nothing, and one of two different runs does", async () => {
