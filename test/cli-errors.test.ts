@@ -542,6 +542,13 @@ for (const row of readable) {
   });
 }
 
+test.each(["run", "sign", "keyid"])("%s --help names the flags and variables of a passphrase", name => {
+  const text = Bun.spawnSync([cilock, name, "--help"]).stdout.toString();
+  for (const word of ["passphrase <TEXT>", "passphrase-path <FILE>", "AFLOCK_KEY_PASSPHRASE", "WITNESS_KEY_PASSPHRASE"]) {
+    expect(text).toContain(word);
+  }
+});
+
 test.each(["version", "--help", "help run", "attestors"])("a full stdout of %s is an error in words", words => {
   const ran = Bun.spawnSync(["sh", "-c", `exec "$0" ${words} >/dev/full`, cilock], { cwd: workspace() });
   expect(ran.stderr.toString()).toBe("cilock: error: cannot write to stdout: no space left\n");

@@ -8,14 +8,14 @@ import { jsonLine } from "../reports/json-line.ts";
 import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { readInput } from "./input.ts";
+import { passphraseOptions } from "./passphrase-options.ts";
 import { print } from "./print.ts";
 
 export const keyidCommand: Command = {
   name: "keyid",
   usage: ["keyid FILE... [--format text|json]"],
   options: [
-    { long: "signer-file-key-passphrase", kind: "string", value: "TEXT", help: "passphrase of encrypted private keys" },
-    { long: "signer-file-key-passphrase-path", kind: "string", value: "FILE", help: "file with that passphrase" },
+    ...passphraseOptions("encrypted private keys"),
     { long: "format", kind: "string", value: "FORMAT", help: "text or json (default text)" },
   ],
   example: "  cilock keyid key.pub",

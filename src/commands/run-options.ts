@@ -7,6 +7,7 @@ import { ToolError } from "../errors.ts";
 import { compileGlobs, type Dialect, type Glob, GlobError } from "../glob.ts";
 import { gitoid, type HashName, hashNames, sha256Of } from "../hashes.ts";
 import type { Option, ParsedOptions } from "./command.ts";
+import { passphraseOptions } from "./passphrase-options.ts";
 
 export interface RunOptions {
   readonly step: string;
@@ -81,13 +82,7 @@ export const runOptions: readonly Option[] = [
     kind: "boolean",
     help: "sign with a key made for this run; its public half is written beside the record",
   },
-  {
-    long: "signer-file-key-passphrase",
-    kind: "string",
-    value: "TEXT",
-    help: "passphrase of the key; without these flags it is taken from AFLOCK_KEY_PASSPHRASE or WITNESS_KEY_PASSPHRASE",
-  },
-  { long: "signer-file-key-passphrase-path", kind: "string", value: "FILE", help: "file with the passphrase of the key" },
+  ...passphraseOptions("the key"),
   {
     long: "outfile",
     short: "o",

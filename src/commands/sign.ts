@@ -6,6 +6,7 @@ import { ToolError } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { readInput } from "./input.ts";
 import { checkOutfile, refuseInputs, writeOutfile } from "./outfile.ts";
+import { passphraseOptions } from "./passphrase-options.ts";
 import { checkKey } from "./signing-key.ts";
 
 /** What the existing verifiers expect of a policy (wire-formats 6.4). */
@@ -22,8 +23,7 @@ export const signCommand: Command = {
     { long: "outfile", short: "o", kind: "string", value: "FILE", help: "where the envelope goes, - for stdout (required)" },
     { long: "datatype", short: "t", kind: "string", value: "TYPE", help: `payload type (default ${defaultDatatype})` },
     { long: "signer-file-key-path", short: "k", kind: "string", value: "FILE", help: "private key, PEM (required)" },
-    { long: "signer-file-key-passphrase", kind: "string", value: "TEXT", help: "passphrase of the key" },
-    { long: "signer-file-key-passphrase-path", kind: "string", value: "FILE", help: "file with the passphrase of the key" },
+    ...passphraseOptions("the key"),
   ],
   example: "  cilock sign -f policy.json -o policy.signed.json -k key.pem",
   async run(parsed, positionals, io) {
