@@ -2,6 +2,13 @@
 
 export const pipeFileSystem = 0x50495045;
 export const terminalFileSystem = 0x1cd1;
+export const overlayFileSystem = 0x794c7630;
+
+/** What is in them goes with their last mount. */
+export const memoryFileSystems: ReadonlySet<number> = new Set([
+  0x01021994, // tmpfs
+  0x858458f6, // ramfs
+]);
 
 /** No content on a disk: their files are questions to the kernel, and reading one can have effects, or never end. */
 export const pseudoFileSystems: ReadonlySet<number> = new Set([

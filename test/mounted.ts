@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { isRoot, nobody, Scratch } from "./harness.ts";
 
 /** `ramfs` stands for all whose ctime moves once a tick of the clock. */
-export type Kind = "overlay" | "ramfs";
+export type Kind = "overlay" | "ramfs" | "tmpfs";
 
 /** Until the end of the `using` block, which has to end before the scratch's. Needs root. */
 export class Mounted {

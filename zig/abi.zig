@@ -248,6 +248,8 @@ pub const Kind = enum(u16) {
     overwrite = 11,
     /// Before `exit`: a file that the process has opened for writing still has writers, or may have.
     writers_left = 12,
+    /// A mount is about to go. What is held of a file on it keeps it busy, so the call waits until that is digested and closed.
+    unmount = 13,
 };
 
 pub const Header = extern struct {
@@ -417,6 +419,14 @@ pub const WritersLeft = extern struct {
     /// The descriptor that was handed over when the process opened the file.
     held: i32,
     /// 1: not known, the kernel does not say. Else somebody surely has it open or mapped for writing.
+    unknown: u32,
+};
+
+pub const Unmount = extern struct {
+    header: Header,
+    /// The descriptor that was handed over when a living process opened the file for writing.
+    held: i32,
+    /// 1: it is not known whether somebody has it open for writing. Else nobody has.
     unknown: u32,
 };
 
@@ -602,6 +612,7 @@ pub const records = .{
     .{ Kind.traffic, Traffic },
     .{ Kind.overwrite, Overwrite },
     .{ Kind.writers_left, WritersLeft },
+    .{ Kind.unmount, Unmount },
 };
 
 comptime {

@@ -27,6 +27,7 @@ const sockets = @import("sockets.zig");
 const sys = @import("sys.zig");
 const syscalls = @import("syscalls.zig");
 const tracee = @import("tracee.zig");
+const unmounts = @import("unmounts.zig");
 const writes = @import("writes.zig");
 const Tracer = @import("tracer.zig").Tracer;
 const Call = tracee.Call;
@@ -159,6 +160,7 @@ fn begin(tracer: *Tracer, thread: *Thread, arch: u32, number: u64, arguments: *c
                 call.name_change = tracer.names.beginCall(row, tracer.tracees.bufferOf(call));
             }
             if (row.special == .truncate) try opens.beforeWriting(tracer, thread, .{ .path = 0, .truncates = true });
+            if (row.special == .mounts) unmounts.before(tracer, thread, row);
             if (row.special == .times) try opens.beforeTimes(tracer, thread, row.arguments[0]);
             if (row.special == .segment) {
                 _ = try ipc.before(tracer, thread);

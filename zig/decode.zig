@@ -7,6 +7,7 @@ const linux = std.os.linux;
 const abi = @import("abi.zig");
 const descriptors_mod = @import("descriptors.zig");
 const mappings = @import("mappings.zig");
+const overlays = @import("overlays.zig");
 const paths = @import("paths.zig");
 const records = @import("records.zig");
 const sys = @import("sys.zig");
@@ -34,6 +35,7 @@ pub const message_data = 7;
 pub const received = 8;
 pub const peer_address = 9;
 pub const own_address = 10;
+pub const upper_directory = 11;
 
 /// Where the call is made.
 pub const Context = struct {
@@ -57,7 +59,7 @@ pub const Context = struct {
         return index != Argument.none and context.arguments[index] & flag != 0;
     }
 
-    fn place(context: *const Context, at: u8) paths.Place {
+    pub fn place(context: *const Context, at: u8) paths.Place {
         return .{
             .owner = context.owner,
             .directory = if (at == Argument.none) linux.AT.FDCWD else context.number(at),
@@ -141,6 +143,7 @@ pub fn before(context: *const Context, row: *const syscalls.Row, items: *Items) 
         }
     }
     if (row.special == .prctl and context.number(0) == syscalls.pr.set_name) try addThreadName(context, items);
+    if (row.special == .mounts) try overlays.addUpper(context, row, items);
     if (row.stops == .entry) addRoot(context, items);
 }
 
@@ -459,7 +462,7 @@ fn takeFor(context: *const Context, number: i32, items: *Items) sys.Error!?descr
     };
 }
 
-fn addTaken(context: *const Context, argument: u8, taken: descriptors_mod.Taken, items: *Items, flags: u8) void {
+pub fn addTaken(context: *const Context, argument: u8, taken: descriptors_mod.Taken, items: *Items, flags: u8) void {
     const file = context.descriptors.identify(taken.descriptor) catch return;
     var buffer: [paths.max]u8 = undefined;
     const link = context.descriptors.linkOf(taken.descriptor, &file, &buffer) catch descriptors_mod.Link{ .path = "" };

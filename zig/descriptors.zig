@@ -13,6 +13,7 @@ const file_systems = @import("file_systems.zig");
 const change_times = @import("change_times.zig");
 const known_content = @import("known.zig");
 const sys = @import("sys.zig");
+const mounts = @import("mounts.zig");
 const patience_mod = @import("patience.zig");
 const shared_maps = @import("shared_maps.zig");
 const tracee = @import("tracee.zig");
@@ -405,6 +406,33 @@ pub const Descriptors = struct {
             const file = if (statOf(@intCast(number))) |stat| identityOf(&stat) else |_| abi.FileIdentity{};
             if (file.inode == inode and file.device == device) return true;
             read.* = .{};
+        }
+        return false;
+    }
+
+    /// Descriptors on this mount (mounts.zig) that the front end keeps for a living writer, one by one, until there is none.
+    pub fn nextWriterOn(descriptors: *Descriptors, mount: u64, from: *u32) ?i32 {
+        while (from.* < descriptors.read_end) {
+            const number: i32 = @intCast(from.*);
+            const read = &descriptors.read_by_front[from.*];
+            from.* += 1;
+            if (read.writer != 0 and mounts.idOf(number) == mount) return number;
+        }
+        return null;
+    }
+
+    /// The front end reads it now, whoever may still write.
+    pub fn letGo(descriptors: *Descriptors, number: i32) void {
+        descriptors.read_by_front[@intCast(number)].writer = 0;
+    }
+
+    /// Whether the front end still holds something on this mount to digest it.
+    pub fn isReadOn(descriptors: *Descriptors, mount: u64) bool {
+        for (descriptors.read_by_front[0..descriptors.read_end], 0..) |*read, number| {
+            if (read.inode == 0 or read.writer != 0) continue;
+            const found = mounts.idOf(@intCast(number));
+            if (found == mount) return true;
+            if (found == null) read.* = .{};
         }
         return false;
     }

@@ -16,6 +16,7 @@ pub const structs = .{
     .{ "Inherited", abi.Inherited },
     .{ "Overwrite", abi.Overwrite },
     .{ "WritersLeft", abi.WritersLeft },
+    .{ "Unmount", abi.Unmount },
     .{ "Gap", abi.Gap },
     .{ "CommandEnd", abi.CommandEnd },
     .{ "Written", abi.Written },

@@ -32,7 +32,7 @@ pub const Thread = struct {
     every_call: bool = false,
     /// We have stopped it, so that from now on it stops at every call; see `ptrace.continueInterrupted`.
     interrupted: bool = false,
-    /// Not resumed yet: it wants to write to a file whose content the front end is still reading, or has opened one that others write.
+    /// Not resumed yet: it wants to write to a file whose content the front end is still reading, or has opened one that others write, or to unmount one.
     delayed: ?Delay = null,
     /// Its stop is not handled to the end yet: see turns.zig.
     turn: Turn = .none,
@@ -51,8 +51,8 @@ pub const Thread = struct {
         device: u64,
         inode: u64,
         since_ns: u64,
-        /// `later`: its stop is handled once more.
-        until: enum { read, later } = .read,
+        /// `later`: its stop is handled once more. `unheld`: `inode` is a mount's number, of which something is held.
+        until: enum { read, later, unheld } = .read,
     };
 
     pub const State = enum {

@@ -36,6 +36,7 @@ const turns_mod = @import("turns.zig");
 const Memory = @import("memory.zig").Memory;
 const Session = @import("session.zig").Session;
 const sockets = @import("sockets.zig");
+const unmounts = @import("unmounts.zig");
 const watch_mod = @import("watch.zig");
 const Writes = @import("writes.zig").Writes;
 const Clients = @import("clients.zig").Clients;
@@ -471,6 +472,11 @@ pub const Tracer = struct {
                     if (now - delay.since_ns < delay_max_ns and tracer.descriptors.isBeingRead(delay.device, delay.inode)) continue;
                     tracer.tracees.setDelay(thread, null);
                     tracer.go(thread, 0) catch {}; // gone: its death is reported
+                },
+                .unheld => {
+                    if (now - delay.since_ns < unmounts.wait_max_ns and tracer.descriptors.isReadOn(delay.inode)) continue;
+                    tracer.tracees.setDelay(thread, null);
+                    tracer.go(thread, 0) catch {}; // as above
                 },
                 .later => {
                     if (now <= delay.since_ns) continue;

@@ -3,9 +3,9 @@
 // digest of their writer's end does not stand any more.
 import { productsOf } from "../attestors/product.ts";
 import { directoryHashes, type RecordedFile, withDirectories } from "../attestors/recorded-files.ts";
-import { lookAt, type Walk, type WalkOptions } from "../facts/walk.ts";
+import { lookAt, type Walk, type WalkOptions, walk } from "../facts/walk.ts";
 import type { Glob } from "../glob.ts";
-import { escapeBytes } from "../text.ts";
+import { escapeBytes, unescapeText } from "../text.ts";
 import { TracedProducts, tracedMaterials } from "../trace/artifacts.ts";
 import type { TraceFiles } from "../trace/observation.ts";
 import {
@@ -99,11 +99,32 @@ function tracedProducts(plan: RunPlan, { before, startTime }: ArtifactsInput, fi
     products.elsewhere(seen, path => named?.(path) === true),
     options,
   );
+  const hidden = inside.unread.filter(({ path, what }) => what === "entry" && products.isInUpper(path));
+  const uppers = named === undefined ? [] : products.uppersElsewhere().map(path => inUpper(path, { options, named, products }));
+  const listed = new Set(others.files.map(({ path }) => path));
   return {
-    products: [...inside.files.filter(({ path }) => chosen.has(path)), ...others.files.map(file => shownIn(before, file))],
+    products: [
+      ...inside.files.filter(({ path }) => chosen.has(path)),
+      ...others.files.map(file => shownIn(before, file)),
+      ...uppers.flatMap(({ files }) => files.filter(({ path }) => !listed.has(path))),
+    ],
     walk: inside,
-    unread: [...missedContents(inside), ...others.unread],
+    unread: [...missedContents(inside), ...hidden, ...others.unread, ...uppers.flatMap(({ unread }) => unread)],
   };
+}
+
+/** What was made through an overlay and is named, in an upper directory outside of the working directory. */
+function inUpper(
+  upper: string,
+  { options, named, products }: { options: WalkOptions; named: Glob; products: TracedProducts },
+): Walk {
+  const absolute = (path: string) => `${upper}/${path}`;
+  const { isOneEntry: _, mayCount: __, known: ___, ...rest } = options;
+  const isWanted: WalkOptions["isWanted"] = ({ target, ...file }) =>
+    target === undefined && named(absolute(file.path)) && products.isProduct({ ...file, path: absolute(file.path) });
+  const found = walk(unescapeText(upper), { ...rest, isWanted });
+  const shown = <F extends { path: string }>(file: F): F => ({ ...file, path: absolute(file.path) });
+  return { ...found, files: found.files.map(shown), unread: found.unread.map(shown) };
 }
 
 /** An output below the working directory that the walk could not come to has its path as the others have. */

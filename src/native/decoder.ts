@@ -113,6 +113,14 @@ export class Decoder {
           held: view.getInt32(at + abi.WritersLeft.held, true),
           unknown: view.getUint32(at + abi.WritersLeft.unknown, true) !== 0,
         };
+      case "unmount":
+        this.#parts(at, end, abi.Unmount).end();
+        return {
+          kind,
+          ...header,
+          held: view.getInt32(at + abi.Unmount.held, true),
+          unknown: view.getUint32(at + abi.Unmount.unknown, true) !== 0,
+        };
       case "gap":
         return this.#gap(at, end, header);
       case "written":

@@ -144,6 +144,14 @@ export interface WritersLeftEvent extends EventHeader {
   unknown: boolean;
 }
 
+/** Before a call that unmounts: what is held of a file keeps its mount busy. The call waits until it is closed. */
+export interface UnmountEvent extends EventHeader {
+  kind: "unmount";
+  held: number;
+  /** Whether somebody has it open for writing. False: surely nobody. */
+  unknown: boolean;
+}
+
 export type SyscallItem =
   | { kind: "path"; argument: number; path: string }
   /** `cut`: there was more. */
@@ -210,6 +218,7 @@ export type Event =
   | InheritedEvent
   | OverwriteEvent
   | WritersLeftEvent
+  | UnmountEvent
   | SyscallEvent
   | GapEvent
   | CommandEndEvent

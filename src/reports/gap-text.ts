@@ -48,7 +48,7 @@ export const remedies: Readonly<Record<string, string>> = {
   "outside-reached": "find out what the build wants of that process",
   "kernel-reached": "run as an ordinary user, or give the build files in place of devices",
   "remote-file-system": "build on a local file system",
-  "overlay-mounted": "mount it before the build, or record what becomes of its upper directory in a step of its own",
+  "overlay-mounted": "give it an upper directory that has the same name outside of the build's own mounts",
   "unlisted-files": "make them readable, or keep them out of the working directory",
   "key-exposed": "consider the key as given away; keep it out of the working directory, or hand it over by a pipe (-k /dev/fd/3)",
 };

@@ -3,7 +3,7 @@
 // mount namespace has others. Pure: whoever looks at files asks here.
 import { relativeTo } from "./classes.ts";
 import { fileKey, inodeOfKey } from "./file-types.ts";
-import type { DigestSet, TraceFiles } from "./observation.ts";
+import type { DigestSet, TraceFiles, UpperDirectory } from "./observation.ts";
 
 interface Artifact {
   /** Relative to the working directory, absolute outside of it. */
@@ -72,6 +72,7 @@ export class TracedProducts {
   mayBeProduct(below: string, inode: number): boolean {
     if (this.#inodes.has(inode)) return true;
     const path = this.#absolute(below);
+    if (this.#upperOf(path) !== undefined) return true;
     return this.#outputs.has(path) || this.#isMade(path);
   }
 
@@ -81,6 +82,8 @@ export class TracedProducts {
     // A link that was there can lead to a name that was made.
     if (this.#isMade(path) || (file.target !== undefined && this.#isMade(file.target))) return true;
     const written = this.#files.written.get(fileKey(file));
+    const upper = this.#upperOf(file.target ?? path);
+    if (written === undefined && upper && file.ctimeNs >= upper.sinceNs) return true;
     if (written === undefined && !this.#outputs.has(path)) return false;
     // Opened for writing, and left alone: a lock, a database. Any write would have moved its time.
     const before = written?.before;
@@ -103,6 +106,22 @@ export class TracedProducts {
       const inside = relativeTo(workingDirectory, path);
       return inside === undefined ? isWanted(path) : !seen.has(inside);
     });
+  }
+
+  /** Whether what is there may have been made through an overlay: it has to be looked at. */
+  isInUpper(path: string): boolean {
+    return this.#upperOf(this.#absolute(path)) !== undefined;
+  }
+
+  /** Upper directories that a walk of the working directory does not come to. */
+  uppersElsewhere(): string[] {
+    const paths = this.#files.uppers.map(({ path }) => path);
+    return paths.filter(path => relativeTo(this.#options.workingDirectory, path) === undefined);
+  }
+
+  /** The one that `path` is in. */
+  #upperOf(path: string): UpperDirectory | undefined {
+    return this.#files.uppers.find(upper => path === upper.path || path.startsWith(`${upper.path}/`));
   }
 
   #absolute(path: string): string {

@@ -11,6 +11,7 @@ import type {
   OverwriteEvent,
   ProcessEvent,
   SyscallEvent,
+  UnmountEvent,
   WritersLeftEvent,
   WrittenEvent,
 } from "../native/events.ts";
@@ -23,7 +24,8 @@ import { belowRoot, fileKey, isDirectory, isRegular, opensForWriting, readsToo, 
 import type { ReportGap } from "./gaps.ts";
 import { Inputs } from "./inputs.ts";
 import { MadeNames } from "./made-names.ts";
-import type { OutputFile, TraceFiles, WrittenInode } from "./observation.ts";
+import type { OutputFile, TraceFiles, UpperDirectory, WrittenInode } from "./observation.ts";
+import { Overlays } from "./overlays.ts";
 import { Reads, ReadsTable } from "./reads.ts";
 import { UnwrittenLinks } from "./unwritten-links.ts";
 import { byProcess, type OpenForWriting } from "./written-file.ts";
@@ -53,10 +55,13 @@ export interface FilesOptions {
 export class Files {
   readonly #contents: Contents;
   readonly #reportGap: ReportGap;
+  readonly #overlays: Overlays;
+  #uppers: readonly UpperDirectory[] = [];
   readonly #written: WrittenFiles;
   readonly #inputs = new Inputs(
     file => this.#written.get(file),
     path => this.#made.originOf(path),
+    (path, file) => this.#overlays.mayHold(path, file),
   );
   readonly #processes: (ProcessFiles | undefined)[] = [];
   /** One copy of each path, and how many processes have opened it. */
@@ -82,6 +87,7 @@ export class Files {
   constructor(options: FilesOptions) {
     this.#contents = options.contents;
     this.#reportGap = options.reportGap;
+    this.#overlays = new Overlays(options.reportGap);
     this.#countsWrites = options.countsWrites ?? false;
     this.#pathsMax = options.pathsMax ?? pathsMax;
     const { contents, reportGap, keptMax } = options;
@@ -127,6 +133,10 @@ export class Files {
     this.#written.writersLeft(held, unknown ? "unknown" : "somebody");
   }
 
+  onUnmount({ held, unknown }: UnmountEvent): void {
+    this.#written.unmounting(held, { isCertain: !unknown });
+  }
+
   onOverwrite(event: OverwriteEvent): void {
     const content = this.#contents.beforeOverwrite(event, event.path);
     if (content) this.#written.openedForReading(event.file, content);
@@ -135,6 +145,8 @@ export class Files {
   onSyscall(event: SyscallEvent): void {
     if (event.name === "mmap" || event.name === "mmap2") {
       this.#mapped(event);
+    } else if (event.name === "mount" || event.name === "fsconfig") {
+      this.#overlays.onSyscall(event);
     } else if (isFileOperation(event.name)) {
       const process = this.#process(event.process);
       if (++this.#operations > operationsMax || !this.#operationBytes.take(textLength(event))) {
@@ -184,11 +196,18 @@ export class Files {
       }
     }
     return {
-      inputs: this.#inputs.takeList(),
+      inputs: this.#inputs.takeList(() => this.#leftThroughOverlays()),
       outputs: [...outputs.values()],
       written: this.#writtenInodes(),
       made: this.#made.paths(),
+      uppers: this.#uppers,
     };
+  }
+
+  *#leftThroughOverlays(): Iterable<Content> {
+    for (const file of this.#written.all()) {
+      if (file.overlay) for (const { left } of byProcess.list(file.writers)) if (left) yield left;
+    }
   }
 
   #writtenInodes(): Map<string, WrittenInode> {
@@ -213,6 +232,7 @@ export class Files {
     this.#written.checkEnds();
     await digester.idle();
     this.#contents.release();
+    this.#uppers = this.#overlays.finish();
   }
 
   /** Only after `finish`. Made when it is asked for, and only the last one is kept: together they are most of a large run. */
@@ -328,6 +348,7 @@ export class Files {
     return {
       renamed: (oldPath, newPath, file) => {
         this.#made.renamed(oldPath, newPath, !file || isDirectory(file));
+        if (!file || isDirectory(file)) this.#overlays.renamed(oldPath, newPath);
         if (file && isDirectory(file)) {
           names.moveBelow([[oldPath, newPath]]);
           this.#links.names.moveBelow([[oldPath, newPath]]);
@@ -338,6 +359,7 @@ export class Files {
       },
       exchanged: (a, b) => {
         this.#made.exchanged(a, b);
+        this.#overlays.exchanged(a, b);
         names.exchange(a, b);
         this.#links.names.exchange(a, b);
       },
@@ -350,6 +372,7 @@ export class Files {
       made: path => this.#made.add(path),
       removed: (path, file) => {
         this.#made.removed(path);
+        this.#overlays.removed(path);
         this.#links.removed(path);
         const gone = names.unlink(path);
         // It still has links that we have not seen being made.

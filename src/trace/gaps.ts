@@ -112,7 +112,8 @@ export const gapTable = {
   },
   "overlay-mounted": {
     severity: "gap",
-    sentence: "the build mounted an overlayfs: what was written through it is in its upper directory, unknown to the products",
+    sentence:
+      "the build mounted an overlayfs whose upper directory was not found at the end: what was written through it is there too, unknown to the products",
   },
   "unlisted-files": {
     severity: "gap",

@@ -39,14 +39,22 @@ export class Inputs {
   /** Opens for reading and writing: what was read is what is left, unless it was changed. */
   readonly #readAndWritten: (Omit<Open, "isRewritten"> & { writer: Writer })[] = [];
   readonly #originOf: (path: string) => string | undefined;
+  readonly #mayBeOverlaid: (path: string, file: FileIdentity) => boolean;
+  /** Those of which it may. */
+  readonly #overlaid = new Set<Read>();
 
-  /** `written`: what the build has opened for writing, until now; `originOf`: how it was called when the build came. */
+  /**
+   * `written`: what the build has opened for writing, until now; `originOf`: how it was called when the build came; `mayBeOverlaid`: it can have
+   * been written through an overlay, where it is another file.
+   */
   constructor(
     written: (file: FileIdentity) => WrittenFile | undefined,
     originOf: (path: string) => string | undefined = path => path,
+    mayBeOverlaid: (path: string, file: FileIdentity) => boolean = () => false,
   ) {
     this.#written = written;
     this.#originOf = originOf;
+    this.#mayBeOverlaid = mayBeOverlaid;
   }
 
   /** From now on its times do not say whether it was written. */
@@ -78,7 +86,9 @@ export class Inputs {
     const before = written && this.#foreign.get(written);
     if (written && !before) return; // made
     const isRewritten = before !== undefined && !isUntouched(before, file);
-    this.#add(readOf({ path, origin: this.#originOf(path), file, timeNs, isRewritten }, content));
+    const read = readOf({ path, origin: this.#originOf(path), file, timeNs, isRewritten }, content);
+    this.#add(read);
+    if (!written && this.#mayBeOverlaid(path, file)) this.#overlaid.add(read);
   }
 
   #add(read: Read): void {
@@ -89,8 +99,11 @@ export class Inputs {
     else if (known.length < contentsMax) known.push(read);
   }
 
-  /** Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up. */
-  takeList(): InputFile[] {
+  /**
+   * Sorted by path; each content of a path once. Only when all digests are there, and once: what is listed is given up.
+   * `overlaid`: what was left through overlays.
+   */
+  takeList(overlaid: () => Iterable<Content> = () => []): InputFile[] {
     for (const { writer, ...open } of this.#readAndWritten) {
       if (writer.left === undefined) continue;
       const { leftState } = writer;
@@ -101,16 +114,20 @@ export class Inputs {
     const paths = [...this.#reads.keys()].sort();
     const list = paths.flatMap(path => distinct(this.#reads.get(path) ?? []));
     this.#reads.clear();
-    return list;
+    if (this.#overlaid.size === 0) return list;
+    const left = new Set(Array.from(overlaid(), content => (isKnown(content) ? keyOf(content) : "")));
+    return list.filter(read => !(this.#overlaid.has(read) && isKnown(read.content) && left.has(keyOf(read))));
   }
 }
+
+const keyOf = ({ digests }: { digests: DigestSet }): string => JSON.stringify(digests);
 
 /** Those of one path: each content once. */
 function distinct(found: Read | Read[]): Read | Read[] {
   if (!Array.isArray(found)) return found;
   const known = new Map<string, Read>();
   for (const read of found) {
-    const key = isKnown(read.content) ? JSON.stringify(read.digests) : "";
+    const key = isKnown(read.content) ? keyOf(read) : "";
     if (!known.has(key)) known.set(key, read);
   }
   return [...known.values()];

@@ -28,7 +28,7 @@ export class KeptDescriptors {
     this.#kept.add(writer);
     if (this.#kept.size <= this.#max) return;
     for (const oldest of this.#kept) {
-      this.#digestEarly(oldest);
+      this.#digestEarly(oldest, false);
       break;
     }
   }
@@ -42,10 +42,20 @@ export class KeptDescriptors {
     if (kept.uses === 0) this.#contents.closeDescriptor(kept.descriptor);
   }
 
-  #digestEarly(writer: Writer): void {
+  /** It must not be held any longer. */
+  release(descriptor: number, isCertain: boolean): void {
+    for (const writer of this.#kept) {
+      if (writer.kept?.descriptor !== descriptor) continue;
+      this.#digestEarly(writer, isCertain);
+      return;
+    }
+  }
+
+  /** `certain`: see `Early`. */
+  #digestEarly(writer: Writer, certain: boolean): void {
     const { file, kept } = writer;
     if (!kept) return;
-    const early: Early = { content: pendingContent(file.size), state: undefined, final: false };
+    const early: Early = { content: pendingContent(file.size), state: undefined, final: false, certain };
     file.early = early;
     this.#digests.through(kept, file, result => {
       if (result.kind === "digest") {

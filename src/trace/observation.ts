@@ -317,6 +317,14 @@ export interface TraceFiles {
   written: ReadonlyMap<string, WrittenInode>;
   /** Names that the build made without opening a file: links, renames, nodes. Of directories too. */
   made: ReadonlySet<string>;
+  /** Of overlayfs mounts of the build. */
+  uppers: readonly UpperDirectory[];
+}
+
+/** A directory that is there at the end: what was changed in it since then, the build has made through an overlay. */
+export interface UpperDirectory {
+  path: string;
+  sinceNs: bigint;
 }
 
 export interface WrittenInode {

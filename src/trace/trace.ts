@@ -3,7 +3,7 @@
 import { release } from "node:os";
 import type { HolesLeft } from "../file-limits.ts";
 import * as abi from "../native/abi.gen.ts";
-import type { Event, SyscallEvent } from "../native/events.ts";
+import type { Event } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
 import { coreGap } from "./core-dumps.ts";
@@ -17,7 +17,6 @@ import { Network } from "./network.ts";
 import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
 import { FilesOfProcess } from "./observed-process.ts";
 import { OutsideOpens } from "./outside-opens.ts";
-import { upperDirectory } from "./overlays.ts";
 import { createPeerFinder } from "./peers.ts";
 import { Processes, type ProcessesOptions, type ProcessFacts } from "./processes.ts";
 import { Syscalls } from "./syscalls.ts";
@@ -74,7 +73,7 @@ export class Trace {
   readonly #outsideOpens: OutsideOpens;
   readonly #terminals: Terminals;
   #survivors = 0;
-  #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set() };
+  #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set(), uppers: [] };
 
   constructor(options: TraceOptions) {
     this.#options = options;
@@ -140,7 +139,6 @@ export class Trace {
         return;
       case "syscall":
         this.#files.onSyscall(event);
-        this.#onMount(event);
         this.#syscalls.onSyscall(event);
         this.#network.onSyscall(event);
         return;
@@ -170,6 +168,9 @@ export class Trace {
       case "writers_left":
         this.#files.onWritersLeft(event);
         return;
+      case "unmount":
+        this.#files.onUnmount(event);
+        return;
       case "overwrite":
         this.#files.onOverwrite(event);
         return;
@@ -183,11 +184,6 @@ export class Trace {
       case "traffic":
         this.#network.onTraffic(event);
     }
-  }
-
-  #onMount(event: SyscallEvent): void {
-    const upper = upperDirectory(event);
-    if (upper !== undefined) this.#gaps.report("overlay-mounted", event.process, upper);
   }
 
   /** What the build took from outside and what it made; after `finish`. */

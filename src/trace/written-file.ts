@@ -1,4 +1,5 @@
 // A file that the build writes, as data: its writers, and the digests that a later writer may spoil.
+import { overlayFileSystem } from "../file-systems.ts";
 import type { FileIdentity } from "../native/events.ts";
 import type { Content } from "./contents.ts";
 import type { FileState } from "./digest-file.ts";
@@ -35,6 +36,8 @@ export interface WrittenFile {
   readonly inode: bigint;
   readonly birthNs: bigint;
   readonly remote: boolean;
+  /** On an overlayfs. */
+  readonly overlay: boolean;
   /** As it was after it was opened for writing for the first time. */
   readonly before: { size: bigint; mtimeNs: bigint };
   size: bigint;
@@ -85,6 +88,8 @@ export interface Early {
   state: FileState | undefined;
   /** It is what counts, whatever comes of it. */
   final: boolean;
+  /** Nobody could write any more but by another open, which we would see. */
+  readonly certain: boolean;
 }
 
 export interface UnderWay {
@@ -139,6 +144,7 @@ export function newFile({ file, process }: OpenForWriting): WrittenFile {
     inode,
     birthNs,
     remote: isRemote(file),
+    overlay: file.fileSystem === overlayFileSystem,
     before: { size, mtimeNs },
     size,
     writers: undefined,

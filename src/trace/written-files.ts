@@ -7,6 +7,7 @@
 //
 //     open for writing ── descriptor kept ──────────────┬─ writer's exit: digest ──────────────── left behind
 //                              │                        │
+//                              ├─ its mount goes: early digest, which counts if nobody could write any more
 //                              ├─ bound reached: early digest ─ writer's exit: by name, unchanged or digest again
 //                              ├─ last name removed: digest at once (we hold no disk space)
 //                              └─ truncated by another process: the last content that somebody opened or that the tracer
@@ -127,6 +128,11 @@ export class WrittenFiles {
     if (file.live !== undefined) file.snapshot = content;
     for (const digest of underWay.list(file.underWay)) if (!digest.takeover) digest.seen ??= content;
     for (const digest of tentative.list(file.tentative)) digest.seen ??= content;
+  }
+
+  /** The mount of a descriptor that came with an open is about to go. `isCertain`: nobody has the file open for writing any more. */
+  unmounting(held: number, { isCertain }: { isCertain: boolean }): void {
+    this.#kept.release(held, isCertain);
   }
 
   /** Of the process that ends next: the file of a descriptor that came with its open still has writers, or may have. */
@@ -310,7 +316,7 @@ export class WrittenFiles {
       const { early } = file; // it may have come meanwhile
       if (early && (result.kind === "unchanged" || result.kind === "gone")) {
         this.#leaveEarly(leaving, settle);
-        if (result.kind === "gone") this.#reportGap("unverified-content", process, path);
+        if (result.kind === "gone" && !early.certain) this.#reportGap("unverified-content", process, path);
       } else {
         settle(result, seen, takeover);
       }
