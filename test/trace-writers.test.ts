@@ -528,6 +528,21 @@ describe("writers", () => {
     expect(kinds(observation)).toEqual(["unverified-content"]);
   });
 
+  test("another file that somebody outside has put in a written file's place is a gap, one that the build puts there is none", async () => {
+    for (const isSeen of [false, true]) {
+      const script = new Script();
+      script.process(1, 0);
+      writes(script, 1, at("f"), "left");
+      writeFileSync(at("aside"), "another");
+      renameSync(at("aside"), at("f"));
+      if (isSeen) script.rename(1, at("aside"), at("f"));
+      script.exit(1);
+      const observation = await script.finish();
+      expect(nth(observation, 1).writtenDigests.get(at("f"))).toEqual(digest("left"));
+      expect(kinds(observation)).toEqual(isSeen ? [] : ["unverified-content"]);
+    }
+  });
+
   test("a child that has the descriptor of an ended writer writes before the next one comes", async () => {
     for (const isMapped of [false, true]) {
       const script = new Script();

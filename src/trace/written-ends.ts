@@ -18,7 +18,13 @@ export function checkEnd(file: WrittenFile, path: string, final: Final, { conten
   const { content, state, leaving, writers } = final;
   const { process } = leaving[0];
   const isCertain = writers === "nobody";
-  if (isCertain && isStill(file, path, state)) return;
+  const found = atEnd(file, path, state);
+  if (found === "another file") {
+    // Names that the build gives we see: a file that was written aside, and then got this name, is an outsider's.
+    reportGap("unverified-content", process, path);
+    return;
+  }
+  if (isCertain && found === "as left") return;
   const unless = !isCertain && contents.isMapped(file) ? undefined : state;
   digests.byName(file, path, unless, result => {
     if (result.kind === "unchanged") return;
@@ -39,13 +45,16 @@ export function checkEnd(file: WrittenFile, path: string, final: Final, { conten
   });
 }
 
-/** `state` is what was digested. False: another time or size. What is not there any more has not changed. */
-function isStill(file: WrittenFile, path: string, state: FileState): boolean {
+/** `state` is what was digested. What is not there any more, or is no regular file, is as it was left. */
+function atEnd(file: WrittenFile, path: string, state: FileState): "as left" | "changed" | "another file" {
   try {
     const now = lstatSync(Buffer.from(unescapeText(path)), { bigint: true });
-    if (now.ino !== file.inode || now.dev !== file.device) return true;
-    return now.size === state.size && now.mtimeNs === state.mtimeNs;
+    if (!now.isFile()) return "as left";
+    // Another device is that of a mount: the build's own namespace has other files there than ours.
+    if (now.dev !== file.device) return "as left";
+    if (now.ino !== file.inode) return "another file";
+    return now.size === state.size && now.mtimeNs === state.mtimeNs ? "as left" : "changed";
   } catch {
-    return true;
+    return "as left";
   }
 }
