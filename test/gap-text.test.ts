@@ -1,6 +1,7 @@
 // What a person reads of a gap.
 import { expect, test } from "bun:test";
 import { gapLines, remedies } from "../src/reports/gap-text.ts";
+import { programName } from "../src/reports/program-name.ts";
 import { gapTable } from "../src/trace/gaps.ts";
 
 test("each kind says what to do, and no other", () => {
@@ -8,7 +9,7 @@ test("each kind says what to do, and no other", () => {
 });
 
 const programs = ["/usr/bin/rustc", "cc1", "/bin/cc1", "ld", "as", "ar"];
-const programOf = (id: number) => programs[id];
+const programOf = (id: number) => ({ program: programs[id], calledAs: undefined });
 
 test("whose it was and what to do", () => {
   const gap = { kind: "tracee-gone", severity: "gap", count: 2, detail: "a process ended: mkdirat" } as const;
@@ -23,3 +24,24 @@ test("whose it was and what to do", () => {
     "gap: a process ended: mkdirat (2 times)",
   ]);
 });
+
+const names: [program: string | undefined, calledAs: string | undefined, name: string | undefined][] = [
+  ["/usr/bin/cc", "gcc", "cc"],
+  ["make", "make", "make"],
+  [undefined, "cat", undefined],
+  ["", "cat", undefined],
+  ["/proc/self/exe", "cat", "cat (/proc/self/exe)"],
+  ["/proc/thread-self/exe", "/bin/cat", "cat (/proc/thread-self/exe)"],
+  ["/proc/12/task/13/exe", "cat", "cat (/proc/12/task/13/exe)"],
+  ["/dev/fd/3", "tool", "tool (/dev/fd/3)"],
+  ["/proc/self/fd/3", undefined, "/proc/self/fd/3"],
+  ["/proc/self/exe", "", "/proc/self/exe"],
+  ["/proc/self/exe", "/proc/self/exe", "/proc/self/exe"],
+  // No links of /proc, whatever they look like.
+  ["/src/proc/self/exe", "cat", "exe"],
+  ["/proc/self/cwd/exe", "cat", "exe"],
+];
+for (const [program, calledAs, name] of names) {
+  test(`a program ${program} called as ${calledAs} is named ${name}`, () =>
+    expect(programName({ program, calledAs })).toBe(name));
+}

@@ -64,9 +64,9 @@ const run: JsonObject = {
     { processid: 12, parentpid: 11, program: "/bin/x", exitsignal: "SIGKILL" },
     { processid: 13, parentpid: 10, cmdline: "late" },
     { processid: 11, parentpid: 10, cmdline: "an id that came again" },
-    { processid: 14, parentpid: 11, cmdline: "its child" },
+    { processid: 14, parentpid: 11, program: "/proc/self/exe", argv: ["cat", "x"], cmdline: "its child" },
   ],
-  completeness: { verdict: "incomplete", gaps: [{ kind: "x", severity: "gap", count: 2, processids: [], detail: "something" }] },
+  completeness: { verdict: "incomplete", gaps: [{ kind: "x", severity: "gap", count: 2, processids: [14], detail: "something" }] },
   undeclared: {
     packages: [
       { kind: "git", by: "git", source: "/p/.git/index", package: "/p", match: "digest", files: 2 },
@@ -96,7 +96,8 @@ const { processes: _plain, ...rest } = run;
 const interned: JsonObject = {
   ...rest,
   digests: ["a", "b", "c", "d"].map(letter => ({ digests: digest(letter) })),
-  paths: ["/usr/bin/make", "/p/Makefile", "/p", "/bin/sh", "/p/out", "/bin/x", "/p/out2"],
+  paths: ["/usr/bin/make", "/p/Makefile", "/p", "/bin/sh", "/p/out", "/bin/x", "/p/out2", "/proc/self/exe"],
+  argvs: [["cat", "x"]],
   comms: [],
   cmdlines: ["make a b", "sh -c x", "late", "an id that came again", "its child"],
   processes: [
@@ -118,7 +119,7 @@ const interned: JsonObject = {
     { processid: 12, parentpid: 11, execPathId: 5, cmdlineId: -1, exitsignal: "SIGKILL" },
     { processid: 13, parentpid: 10, execPathId: -1, cmdlineId: 2 },
     { processid: 11, parentpid: 10, execPathId: 99, cmdlineId: 3 },
-    { processid: 14, parentpid: 11, cmdlineId: 4 },
+    { processid: 14, parentpid: 11, execPathId: 7, argvId: 0, cmdlineId: 4 },
   ],
 };
 
@@ -236,7 +237,7 @@ const overview = (signature: string) => `${at("record.json")}
   hermetic      no: it sent to addresses beyond loopback; somebody outside of the build took part
   inputs        9: 2 git, 1 lock files, 1 system packages, 4 nobody vouches for, 1 differs from what is declared
   trace         incomplete
-                gap: something (2 times)
+                gap: something (2 times), by cat (/proc/self/exe)
 `;
 const unchecked = "not checked (-k KEY checks it): nothing below is certain";
 

@@ -36,6 +36,8 @@ export interface RecordProcess {
   pid: number;
   parentPid: number;
   program: string;
+  /** Its first word, where the record has it apart. */
+  calledAs: string | undefined;
   commandLine: string;
   exitCode: number;
   exitSignal: string | undefined;
@@ -138,6 +140,7 @@ function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
       pid: numberOf(process.processid),
       parentPid: numberOf(process.parentpid),
       program,
+      calledAs: textsOf(at(run.argvs, process.argvId))[0],
       commandLine: text(run.cmdlines, process.cmdlineId) || program,
       exitCode: numberOf(process.exitcode),
       exitSignal: textOf(process.exitsignal),
@@ -153,6 +156,7 @@ function processOf(process: JsonObject): RecordProcess {
     pid: numberOf(process.processid),
     parentPid: numberOf(process.parentpid),
     program,
+    calledAs: textsOf(process.argv)[0],
     commandLine: textOf(process.cmdline) ?? program,
     exitCode: numberOf(process.exitcode),
     exitSignal: textOf(process.exitsignal),

@@ -1,6 +1,7 @@
 // A gap or note as lines for a person (what it is, which programs it was, and what to do about it), and as JSON.
 // docs/completeness.md says more.
 import type { JsonObject } from "../attestation/json.ts";
+import { type NamedProgram, programName } from "./program-name.ts";
 
 export interface ShownGap {
   readonly kind: string;
@@ -55,13 +56,14 @@ export const remedies: Readonly<Record<string, string>> = {
 
 const programsShown = 4;
 
-/** `programOf`: of a process id, as the record has it; a path, or a name. */
-export function gapLines(gap: ShownGap, programOf: (processId: number) => string | undefined): string[] {
+/** `programOf`: of a process id. */
+export function gapLines(gap: ShownGap, programOf: (processId: number) => NamedProgram | undefined): string[] {
   const { kind, severity, detail, count, processIds } = gap;
   const programs = new Set<string>();
   for (const id of processIds) {
     const program = programOf(id);
-    if (program) programs.add(program.slice(program.lastIndexOf("/") + 1));
+    const name = program && programName(program);
+    if (name !== undefined) programs.add(name);
   }
   const shown = [...programs].slice(0, programsShown).join(", ");
   const by =

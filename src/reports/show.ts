@@ -129,7 +129,7 @@ function overview(record: ShownRecord): string[] {
     rows.push(["trace", `none: ${whyUntraced(record)}`]);
   } else if (completeness) {
     const { verdict, gaps, reason } = completeness;
-    const programOf = (id: number) => run?.processes?.find(({ pid }) => pid === id)?.program;
+    const programOf = (id: number) => run.processes?.find(({ pid }) => pid === id);
     const details = gaps.flatMap(gap => gapLines(gap, programOf));
     rows.push(["trace", verdict, ...(reason === undefined ? [] : [reason]), ...details]);
   }

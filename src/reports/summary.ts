@@ -7,6 +7,7 @@ import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
+import { programName } from "./program-name.ts";
 
 export interface RunReport {
   readonly step: string;
@@ -96,7 +97,7 @@ function traceRows(trace: TraceObservation, painted: (text: string, style: Style
       ]),
     );
   const { verdict, gaps } = trace.completeness;
-  const programsById = new Map(trace.processes.map(({ pid, program }) => [pid, program]));
+  const programsById = new Map(trace.processes.map(({ pid, program, argv }) => [pid, { program, calledAs: argv?.[0] }]));
   const programOf = (pid: number) => programsById.get(pid);
   rows.push(["trace", painted(verdict, verdictStyle[verdict]), ...gaps.flatMap(gap => gapLines(gap, programOf).map(printable))]);
   return rows;
@@ -142,12 +143,13 @@ function exitText({ exitCode, signal, interrupted }: RunReport): string {
   return `${exitCode}${death}${interrupted === undefined ? "" : `, after we were sent ${interrupted}`}`;
 }
 
-/** The last part of each program's path, each once, in the order of their first start. */
+/** Each once, in the order of their first start. */
 function programNames(trace: TraceObservation): string[] {
   const names = new Set<string>();
   for (const process of trace.processes) {
-    for (const program of [...process.images.map(image => image.program), process.program]) {
-      if (program !== undefined) names.add(program.slice(program.lastIndexOf("/") + 1));
+    for (const { program, argv } of [...process.images, process]) {
+      const name = programName({ program, calledAs: argv?.[0] });
+      if (name !== undefined) names.add(name);
     }
   }
   return [...names];
