@@ -36,10 +36,11 @@ const io: CommandIo = {
     }
   },
   environment: process.env,
-  get colour() {
+  colour(stream) {
+    if (process.env.NO_COLOR || process.env.TERM === "dumb") return false;
     // node:tty takes 3 ms to load, and most commands print no colours.
     const { isatty }: typeof import("node:tty") = require("node:tty");
-    return isatty(2) && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+    return isatty(stream === "stdout" ? 1 : 2);
   },
 };
 

@@ -24,8 +24,8 @@ export interface CommandIo {
   readonly stdout: (text: string | Uint8Array) => void | Promise<void>;
   readonly stderr: (text: string) => void | Promise<void>;
   readonly environment: { readonly [name: string]: string | undefined };
-  /** Colours may go to stderr: it is a terminal, and NO_COLOR is not set. */
-  readonly colour?: boolean;
+  /** Colours may go there: it is a terminal, and NO_COLOR is not set. */
+  readonly colour?: (stream: "stdout" | "stderr") => boolean;
 }
 
 /** A command in the list, before it is loaded. */

@@ -7,7 +7,6 @@ import { type Ask, askLibrary } from "../native/probe.ts";
 import { readSurroundings, type Surroundings } from "../native/surroundings.ts";
 import { type DoctorReport, doctorJson, doctorText } from "../reports/doctor.ts";
 import { jsonLine } from "../reports/json-line.ts";
-import { printable } from "../reports/printable.ts";
 import type { Command } from "./command.ts";
 import { doctorRows } from "./doctor-rows.ts";
 import { print } from "./print.ts";
@@ -29,9 +28,7 @@ export const doctorCommand: Command = {
     if (options.json) {
       await print(io, jsonLine(doctorJson(report)));
     } else {
-      const lines = doctorText(report).split("\n");
-      // Names of programs and labels are not ours.
-      await print(io, lines.map(line => printable(line)).join("\n"));
+      await print(io, doctorText(report, { colour: io.colour?.("stdout") === true }));
     }
     return report.verdict === "impossible" ? 1 : 0;
   },

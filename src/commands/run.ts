@@ -294,6 +294,6 @@ async function report(
     },
     warnings,
   };
-  await io.stderr(summaryText(result, { colour: io.colour === true }));
+  await io.stderr(summaryText(result, { colour: io.colour?.("stderr") === true }));
   if (plan.options.json) await io.stdout(jsonLine(summaryJson(result)));
 }

@@ -46,7 +46,7 @@ export const showCommand: Command = {
     const { publickey, json, ...parts } = options.data;
     const record = readRecord(name, publickey);
     if (json) await print(io, jsonLine(showJson(record, parts)));
-    else await print(io, showText(record, parts));
+    else await print(io, showText(record, parts, { colour: io.colour?.("stdout") === true }));
     return 0;
   },
 };

@@ -57,7 +57,7 @@ export const verifyCommand: Command = {
     const refusal = refusalOf(report, record);
     const status = refusal?.exitStatus ?? 0;
     if (options.format === "json") await print(io, jsonLine(verifyJson(report, record, status)));
-    else await print(io, verifyText(report, record));
+    else await print(io, verifyText(report, record, { colour: io.colour?.("stdout") === true }));
     if (refusal !== undefined) throw refusal;
     return 0;
   },

@@ -1,5 +1,7 @@
 // What `cilock doctor` found, as text and as JSON. The JSON's shape is documented in docs/doctor.md.
 import type { JsonObject } from "../attestation/json.ts";
+import { painter, type Style } from "./colour.ts";
+import { printable } from "./printable.ts";
 
 /** `impossible`: no run with --trace. */
 export type DoctorVerdict = "works" | "slower" | "impossible";
@@ -39,17 +41,26 @@ const verdicts: Record<DoctorVerdict, string> = {
 
 const marks: Record<DoctorState, string> = { ok: "ok", slower: "slower", missing: "missing", blocks: "NO", fact: "" };
 
-export function doctorText(report: DoctorReport): string {
+const styles: Record<DoctorState | DoctorVerdict, Style | undefined> = {
+  ...{ ok: "good", slower: "doubtful", missing: "doubtful", blocks: "bad", fact: undefined },
+  ...{ works: "good", impossible: "bad" },
+};
+
+/** Names of programs and labels are not ours: all is made printable. */
+export function doctorText(report: DoctorReport, { colour }: { colour: boolean }): string {
+  const paint = painter(colour);
   const width = Math.max(...report.rows.map(row => row.name.length));
   const lines = report.rows.flatMap(row => {
-    const line = `${marks[row.state].padStart(7)}  ${row.name.padEnd(width)}  ${row.result}`;
+    const mark = " ".repeat(7 - marks[row.state].length) + paint(marks[row.state], styles[row.state]);
+    const line = `${mark}  ${printable(`${row.name.padEnd(width)}  ${row.result}`)}`;
     if (row.state === "ok" || row.state === "fact") return [line];
     const indent = " ".repeat(13);
-    return [line, `${indent}${row.meaning}`, ...(row.remedy === undefined ? [] : [`${indent}${row.remedy}`])];
+    const remedy = row.remedy === undefined ? [] : [`${indent}${printable(row.remedy)}`];
+    return [line, `${indent}${printable(row.meaning)}`, ...remedy];
   });
-  const cause = report.cause === undefined ? "" : `: ${report.cause}`;
-  const remedy = report.remedy === undefined ? [] : [`hint: ${report.remedy}`];
-  return `${[...lines, "", `${verdicts[report.verdict]}${cause}`, ...remedy].join("\n")}\n`;
+  const cause = report.cause === undefined ? "" : `: ${printable(report.cause)}`;
+  const remedy = report.remedy === undefined ? [] : [`hint: ${printable(report.remedy)}`];
+  return `${[...lines, "", `${paint(verdicts[report.verdict], styles[report.verdict])}${cause}`, ...remedy].join("\n")}\n`;
 }
 
 export function doctorJson(report: DoctorReport): JsonObject {

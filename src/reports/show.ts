@@ -5,6 +5,7 @@ import type { RecordArtifacts } from "../attestation/record-artifacts.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
 import type { RecordProcess, RecordRun } from "../attestation/record-run.ts";
 import type { StatementSubject } from "../attestation/statement.ts";
+import { type Paint, painter, type Style, verdictStyle } from "./colour.ts";
 import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
@@ -51,13 +52,16 @@ const lineLengthMax = 300;
 /** Deeper ones are not indented further. */
 const depthShownMax = 30;
 
-export function showText(record: Shown, parts: ShownParts): string {
-  const sections = record.kind === "other" ? [payloadOverview(record)] : sectionsOf(record, parts);
-  return `${sections.map(section => section.map(line).join("\n")).join("\n\n")}\n`;
+export function showText(record: Shown, parts: ShownParts, { colour }: { colour: boolean }): string {
+  const paint = painter(colour);
+  const overview = record.kind === "other" ? payloadRows(record) : overviewRows(record);
+  const sections = record.kind === "other" ? [] : sectionsOf(record, parts);
+  const lines = [line(record.name), ...aligned(overview, paint)];
+  return `${[lines, ...sections.map(section => section.map(text => line(text)))].map(part => part.join("\n")).join("\n\n")}\n`;
 }
 
 function sectionsOf(record: ShownRecord, parts: ShownParts): string[][] {
-  const sections = [overview(record)];
+  const sections: string[][] = [];
   const { run } = record;
   const untraced = [`  ${whyUntraced(record)}`];
   if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : untraced)]);
@@ -81,59 +85,69 @@ const unknown = { verdict: "incomplete", gaps: [] };
 // ---------------------------------------------------------------------------------------------
 // Overview
 
-type Row = [label: string, ...lines: string[]];
+interface Row {
+  label: string;
+  lines: string[];
+  /** Of the first line. */
+  style?: Style;
+}
+const row = (label: string, ...lines: string[]): Row => ({ label, lines });
 
-function payloadOverview({ name, signedBy, payloadType, payloadLength }: ShownPayload): string[] {
+function payloadRows({ signedBy, payloadType, payloadLength }: ShownPayload): Row[] {
   const type = payloadType === "" ? "of no type" : `of type ${payloadType}`;
   return [
-    name,
-    ...aligned([
-      ["signature", signatureText(signedBy)],
-      ["payload", `${payloadLength} bytes ${type}, not an in-toto statement: nothing of it is shown`],
-    ]),
+    signatureRow(signedBy),
+    row("payload", `${payloadLength} bytes ${type}, not an in-toto statement: nothing of it is shown`),
   ];
 }
 
-function signatureText(signedBy: string | undefined): string {
-  return signedBy === undefined ? "not checked (-k KEY checks it): nothing below is certain" : `good, by ${signedBy}`;
+function signatureRow(signedBy: string | undefined): Row {
+  if (signedBy !== undefined) return { ...row("signature", `good, by ${signedBy}`), style: "good" };
+  return { ...row("signature", "not checked (-k KEY checks it): nothing below is certain"), style: "doubtful" };
 }
 
-function aligned(rows: readonly Row[]): string[] {
-  const width = Math.max(...rows.map(([label]) => label.length));
-  return rows.flatMap(([label, first, ...more]) => [
-    `  ${label.padEnd(width)}  ${first ?? ""}`,
-    ...more.map(text => `  ${"".padEnd(width)}  ${text}`),
-  ]);
+/** Each line made printable, then painted. */
+function aligned(rows: readonly Row[], paint: Paint): string[] {
+  const width = Math.max(...rows.map(({ label }) => label.length));
+  return rows.flatMap(({ label, lines, style }) =>
+    lines.map(
+      (text, at) =>
+        `  ${(at === 0 ? label : "").padEnd(width)}  ${paint(line(text, lineLengthMax - width - 4), at === 0 ? style : undefined)}`,
+    ),
+  );
 }
 
-function overview(record: ShownRecord): string[] {
-  const { name, signedBy, run, step, subjects, attestations, completeness, predicateType } = record;
+function overviewRows(record: ShownRecord): Row[] {
+  const { signedBy, run, step, subjects, attestations, completeness, predicateType } = record;
   const rows: Row[] = [
-    ["signature", signatureText(signedBy)],
-    ["step", step ?? `none: the statement is ${predicateType}`],
-    ["subjects", String(subjects.length)],
-    ["attestations", ...(attestations.length === 0 ? ["none"] : attestations)],
+    signatureRow(signedBy),
+    row("step", step ?? `none: the statement is ${predicateType}`),
+    row("subjects", String(subjects.length)),
+    row("attestations", ...(attestations.length === 0 ? ["none"] : attestations)),
   ];
   if (run) {
-    rows.push(["command", run.command.map(shellWord).join(" ")]);
-    rows.push(["exit status", run.exitCode === undefined ? "not recorded" : String(run.exitCode)]);
-    if (run.durationNs !== undefined) rows.push(["time", durationText(run.durationNs)]);
+    const { exitCode } = run;
+    rows.push(row("command", run.command.map(shellWord).join(" ")));
+    const status = row("exit status", exitCode === undefined ? "not recorded" : String(exitCode));
+    rows.push({ ...status, style: exitCode === undefined ? "doubtful" : exitCode === 0 ? "good" : "bad" });
+    if (run.durationNs !== undefined) rows.push(row("time", durationText(run.durationNs)));
     if (run.processes) {
       const { opened, written } = filesOf(run.processes);
-      rows.push(["processes", String(run.processes.length)], ["files", `${opened.size} opened, ${written.size} written`]);
+      rows.push(row("processes", String(run.processes.length)));
+      rows.push(row("files", `${opened.size} opened, ${written.size} written`));
     }
-    if (run.network) rows.push(...networkRows(run.network, completeness ?? unknown));
-    if (run.undeclared) rows.push(["inputs", inputsText(run.undeclared.counts)]);
+    if (run.network) rows.push(...networkRows(run.network, completeness ?? unknown).map(found => row(...found)));
+    if (run.undeclared) rows.push(row("inputs", inputsText(run.undeclared.counts)));
   }
   if (!run?.processes) {
-    rows.push(["trace", `none: ${whyUntraced(record)}`]);
+    rows.push(row("trace", `none: ${whyUntraced(record)}`));
   } else if (completeness) {
     const { verdict, gaps, reason } = completeness;
     const programOf = (id: number) => run.processes?.find(({ pid }) => pid === id);
     const details = gaps.flatMap(gap => gapLines(gap, programOf));
-    rows.push(["trace", verdict, ...(reason === undefined ? [] : [reason]), ...details]);
+    rows.push({ ...row("trace", verdict, ...(reason === undefined ? [] : [reason]), ...details), style: verdictStyle[verdict] });
   }
-  return [name, ...aligned(rows)];
+  return rows;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -272,7 +286,7 @@ function filesJson(processes: readonly RecordProcess[]): JsonObject[] {
 }
 
 /** No line of a record is longer than a person reads. */
-function line(text: string): string {
+function line(text: string, lengthMax = lineLengthMax): string {
   const shown = printable(text);
-  return shown.length <= lineLengthMax ? shown : `${shown.slice(0, lineLengthMax).toWellFormed()} …`;
+  return shown.length <= lengthMax ? shown : `${shown.slice(0, lengthMax).toWellFormed()} …`;
 }

@@ -1,7 +1,8 @@
 // What `cilock run` tells the person afterwards, as text on stderr or as JSON. Pure: a report goes in, text comes out.
 import type { JsonObject } from "../attestation/json.ts";
 import { omitUndefined } from "../attestation/json.ts";
-import type { Completeness, TraceObservation, UndeclaredInputs, Verdict } from "../trace/observation.ts";
+import type { Completeness, TraceObservation, UndeclaredInputs } from "../trace/observation.ts";
+import { type Paint, painter, verdictStyle } from "./colour.ts";
 import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
@@ -41,13 +42,8 @@ export interface RunReport {
 
 const programsShown = 6;
 
-type Style = "good" | "bad" | "doubtful";
-const colours: Readonly<Record<Style, string>> = { good: "\x1b[32m", bad: "\x1b[31m", doubtful: "\x1b[33m" };
-const colourEnd = "\x1b[0m";
-const verdictStyle: Readonly<Record<Verdict, Style>> = { complete: "good", "complete-with-notes": "doubtful", incomplete: "bad" };
-
 export function summaryText(report: RunReport, { colour }: { colour: boolean }): string {
-  const painted = (text: string, style: Style) => (colour ? `${colours[style]}${text}${colourEnd}` : text);
+  const painted = painter(colour);
   const rows: [label: string, ...lines: string[]][] = [
     ["command", printable(report.command.map(shellWord).join(" "))],
     ["exit status", painted(exitText(report), report.exitCode === 0 ? "good" : "bad")],
@@ -80,7 +76,7 @@ function fileArgument(path: string): string {
   return path.startsWith("-") ? `./${path}` : path;
 }
 
-function traceRows(trace: TraceObservation, painted: (text: string, style: Style) => string): [string, ...string[]][] {
+function traceRows(trace: TraceObservation, painted: Paint): [string, ...string[]][] {
   const programs = programNames(trace);
   const { opened, written } = trace.paths ?? countFiles(trace);
   const rows: [string, ...string[]][] = [

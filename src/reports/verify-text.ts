@@ -1,6 +1,7 @@
 // The report of `cilock verify` for people: one line a check, the verdict last. Names in it come from the record and
 // from whoever wrote it: they are made printable.
 import type { Check, Report } from "../attestation/verification.ts";
+import { painter, type Style } from "./colour.ts";
 import { printable } from "./printable.ts";
 
 const marks: Readonly<Record<Check["status"], string>> = { passed: "ok", refused: "REFUSED", noted: "-", warned: "warn" };
@@ -8,11 +9,18 @@ const marks: Readonly<Record<Check["status"], string>> = { passed: "ok", refused
 /** A detail can quote the record, which has no bound that a terminal would like. */
 const detailMax = 400;
 
-export function verifyText(report: Report, record: string): string {
+const styles: Readonly<Record<Check["status"] | Report["verdict"], Style | undefined>> = {
+  ...{ passed: "good", refused: "bad", noted: undefined, warned: "doubtful" },
+  good: "good",
+};
+
+export function verifyText(report: Report, record: string, { colour }: { colour: boolean }): string {
+  const paint = painter(colour);
+  const mark = (word: string, status: keyof typeof styles) => paint(word, styles[status]) + " ".repeat(8 - word.length);
   const lines = report.checks.map(
-    ({ name, status, detail }) => `${marks[status].padEnd(8)} ${name.padEnd(13)} ${shorten(detail)}`,
+    ({ name, status, detail }) => `${mark(marks[status], status)} ${name.padEnd(13)} ${shorten(detail)}`,
   );
-  return `${[...lines, `${report.verdict.padEnd(8)} ${shorten(record)}`].join("\n")}\n`;
+  return `${[...lines, `${mark(report.verdict, report.verdict)} ${shorten(record)}`].join("\n")}\n`;
 }
 
 function shorten(text: string): string {
