@@ -66,7 +66,10 @@ const run: JsonObject = {
     { processid: 11, parentpid: 10, cmdline: "an id that came again" },
     { processid: 14, parentpid: 11, program: "/proc/self/exe", argv: ["cat", "x"], cmdline: "its child" },
   ],
-  completeness: { verdict: "incomplete", gaps: [{ kind: "x", severity: "gap", count: 2, processids: [14], detail: "something" }] },
+  completeness: {
+    verdict: "incomplete",
+    gaps: [{ kind: "x", severity: "gap", count: 2, processids: [14], detail: "something" }],
+  },
   undeclared: {
     packages: [
       { kind: "git", by: "git", source: "/p/.git/index", package: "/p", match: "digest", files: 2 },
