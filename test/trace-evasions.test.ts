@@ -26,6 +26,9 @@ const rows: Row[] = [
   { story: "the build's own filter raises SIGSYS", command: ["own-filter", "trap"], complete: true },
   { story: "the build's own filter asks for a tracer", command: ["own-filter", "trace"] },
   { story: "the build answers its own calls with `continue`", command: ["own-filter", "notify"], kinds: ["seccomp-listener"] },
+  { story: "the same for all its threads, an errno", command: ["own-filter", "errno", "all"], complete: true },
+  { story: "the same for all its threads, a tracer", command: ["own-filter", "trace", "all"], complete: true },
+  { story: "the same for all its threads, `continue`", command: ["own-filter", "notify", "all"], kinds: ["seccomp-listener"] },
   { story: "a path that changes while it is opened", command: ["flipper"], complete: true },
   { story: "the tracer and the front end are attacked", command: ["attack"], kinds: ["attack-refused"] },
 ];

@@ -65,11 +65,8 @@ fn onSeccomp(tracer: *Tracer, thread: *Thread, info: *const ptrace.CallInfo) Err
     switch (@as(seccomp.Class, @fromBackingInt(@as(u16, @truncate(seen.data))))) {
         .row, .unknown, .x32 => {},
         // A filter of the build's own, which has no tracer but us: without one the call does not exist.
-        _ => {
-            tracer.tracees.releaseBuffer(&thread.call);
-            thread.call.at_exit = .nothing;
-            return ptrace.skipCall(thread.tid, errno.nosys);
-        },
+        // What was begun at the entry ends with that answer, which is an attempt's result.
+        _ => return ptrace.skipCall(thread.tid, errno.nosys),
     }
     thread.call.passed = true;
     if (!thread.call.entered) {
@@ -441,6 +438,7 @@ fn onFilter(tracer: *Tracer, thread: *Thread, operation: u64, flags: u64) void {
     thread.every_call = true;
     if (operation != set_mode_filter) return;
     if (flags & linux.SECCOMP.FILTER_FLAG.TSYNC != 0) {
+        sockets.interruptAll(tracer, tracer.tracees.processOf(thread), thread);
         for (tracer.tracees.all()) |*other| {
             if ((other.state == .running or other.state == .expected) and other.process == thread.process) other.every_call = true;
         }

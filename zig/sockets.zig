@@ -211,8 +211,8 @@ pub fn tooMany(tracer: *Tracer, thread: *Thread) void {
     tracer.gap(thread, .names_unwatched, 1, "sockets at once");
 }
 
-/// Threads that run now, or sleep in a call, would write unseen.
-fn interruptAll(tracer: *Tracer, process: *const tracee.Process, except: ?*const Thread) void {
+/// Threads that run now, or sleep in a call, would go on unseen until their next stop.
+pub fn interruptAll(tracer: *Tracer, process: *const tracee.Process, except: ?*const Thread) void {
     for (tracer.tracees.all()) |*other| {
         if (other.state != .running or other == except or other.every_call) continue;
         if (tracer.tracees.processOf(other) != process) continue;
