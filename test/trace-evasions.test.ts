@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { accessSync, constants } from "node:fs";
 import { isRoot, recordOf, run, Scratch, start, tracee, users } from "./harness.ts";
-import { gaps } from "./record.ts";
+import { gaps, type Record } from "./record.ts";
 import { inconsistencies, parseLines, unseen } from "./seen.ts";
 
 interface Row {
@@ -33,6 +33,20 @@ const rows: Row[] = [
   { story: "the tracer and the front end are attacked", command: ["attack"], kinds: ["attack-refused"] },
 ];
 
+const eventsOf = ({ processes }: Record): string[] =>
+  processes.flatMap(entry => entry.syscallEvents.map(({ syscall, detail, result }) => `${result} ${syscall} ${detail}`));
+
+/** What was refused is an event, whatever it was. */
+const attackEvents = [
+  /^EPERM process_vm_readv process \d/,
+  /^EPERM ptrace PTRACE_SEIZE/,
+  /^EPERM fcntl F_SETOWN$/,
+  /^EPERM ioctl SIOCSPGRP$/,
+  /^EPERM kill SIGKILL to process \d/,
+  /^EPERM tgkill SIGSTOP to process \d/,
+  /^EPERM pidfd_send_signal SIGKILL$/,
+];
+
 for (const user of users) {
   describe(`as ${user}`, () => {
     for (const row of rows) {
@@ -48,8 +62,14 @@ for (const user of users) {
         expect(unseen(record, lines)).toEqual([]);
         expect(inconsistencies(record, child.pid)).toEqual([]);
         for (const gap of row.kinds ?? []) expect(gaps(record)).toContain(gap);
-        // Root can follow a symbolic link into our memory: taken back, and said.
-        if (name === "attack" && isRoot && user === "self") expect(gaps(record)).toContain("own-file-opened");
+        if (name === "x32") expect(eventsOf(record)).toContainEqual(expect.stringMatching(/^ENOSYS .* x32$/));
+        if (name === "attack") {
+          for (const event of attackEvents) expect(eventsOf(record)).toContainEqual(expect.stringMatching(event));
+          // Root can follow a symbolic link into our memory, to read it: taken back, and said. To write is refused before.
+          const links = lines.filter(one => one.see === "attack" && one.what === "symbolic link").length;
+          const taken = record.commandRun.completeness?.gaps.find(gap => gap.kind === "own-file-opened")?.count ?? 0;
+          expect(taken).toBe(isRoot && user === "self" ? links : 0);
+        }
         if (row.complete) expect(gaps(record)).toEqual([]);
         expect(ran.status).toBe(0);
       });
@@ -62,6 +82,19 @@ for (const user of users) {
       expect(unseen(recordOf(ran), parseLines(ran.stdout))).toEqual([]);
       // Refused before the call, by us or by the kernel: nobody has had it.
       expect(gaps(recordOf(ran))).toEqual(isRoot && user === "self" ? ["attack-refused"] : []);
+    });
+
+    test("who looks at all processes, and so at ours, is refused as an ordinary user is, and that is an event and no more", async () => {
+      using scratch = new Scratch(user);
+      const ran = await run(scratch, [tracee("attack", scratch), "look"], { trace: true });
+      expect(ran.stderr).not.toContain("tracee:");
+      const record = recordOf(ran);
+      const lines = parseLines(ran.stdout);
+      const looks = lines.filter(line => line.see === "attack");
+      expect(looks.filter(line => line.done)).toEqual([]);
+      expect(gaps(record)).toEqual([]);
+      if (isRoot && user === "self")
+        expect(eventsOf(record)).toEqual(looks.map(({ victim }) => `EPERM openat process ${victim}`));
     });
 
     test("by a symbolic link that leads there only now and then", async () => {

@@ -204,9 +204,13 @@ fn deny(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
 fn guardPath(tracer: *Tracer, thread: *Thread, row: *const Row) sys.Error!void {
     if (!tracer.privileged or row.open.path == syscalls.Argument.none) return;
     var buffer: [paths.max]u8 = undefined;
-    const path = try opens.argumentOf(tracer, thread, row, &buffer);
-    if (!own_files.isAimedAt(tracer, thread, path, opens.flagsOf(&thread.call, row))) return;
-    tracer.gap(thread, .attack_refused, thread.call.number, path);
+    const given = try opens.argumentOf(tracer, thread, row, &buffer);
+    const aim = own_files.aimOf(tracer, thread, given, opens.flagsOf(&thread.call, row));
+    if (aim == .nothing) return;
+    var resolved: [paths.max]u8 = undefined;
+    const path = paths.resolve(&tracer.descriptors, calls.placeOf(tracer, thread, opens.directoryOf(row)), given, .name, &resolved).path;
+    // Of one that only looks its record says enough.
+    if (aim == .attack) tracer.gap(thread, .attack_refused, thread.call.number, path);
     const kept = tracer.tracees.takeBuffer(&thread.call) orelse return calls.limit(tracer, thread, "calls at once");
     var items: decode.Items = .{ .buffer = kept };
     items.add(.path, row.open.path, &.{path}, 0);

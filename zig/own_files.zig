@@ -140,12 +140,16 @@ fn isOursBelow(top: []u8, length: usize, number: i32) bool {
     top[end] = 0;
     const self = sys.readLink(linux.AT.FDCWD, top[0..end :0], &text) catch return false;
     const tracer = std.fmt.parseInt(i32, self, 10) catch return false;
-    if (tracer == number) return true;
+    if (hasThread(top, length, tracer, number)) return true;
     const status_end = sys.append(top, end, "/status");
     top[status_end] = 0;
     const status = status_file.readPath(top[0..status_end :0]) catch return true;
+    return hasThread(top, length, status.parent, number);
+}
+
+fn hasThread(top: []u8, length: usize, process: i32, number: i32) bool {
     var at = sys.append(top, length, "/");
-    at = sys.appendNumber(top, at, @intCast(@max(0, status.parent)));
+    at = sys.appendNumber(top, at, @intCast(@max(0, process)));
     at = sys.append(top, at, "/task/");
     at = sys.appendNumber(top, at, @intCast(@max(0, number)));
     top[at] = 0;
@@ -156,7 +160,8 @@ fn isOursBelow(top: []u8, length: usize, number: i32) bool {
 /// As our own pid namespace counts.
 pub fn isOurNumber(tracer: *const Tracer, number: i32) bool {
     const session = tracer.session;
-    return number > 0 and (number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number));
+    if (number <= 0) return false;
+    return number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number) or ptrace.isThreadOf(session.tracer_pid, number);
 }
 
 /// Whose /proc/PID it is that a descriptor of the thread refers to: the kernel takes one for a pidfd. Whether that is us.
@@ -176,19 +181,39 @@ pub fn isOurDirectory(tracer: *Tracer, thread: *const Thread, number: i32) bool 
 // ---------------------------------------------------------------------------------------------
 // Before the call, for those who could succeed
 
-/// A link below fd/ leads to a file that shows no more where it was found: that must be seen on the way.
-pub fn isAimedAt(tracer: *Tracer, thread: *Thread, path: []const u8, flags: u64) bool {
-    if (!tracer.privileged or path.len == 0) return false;
-    if (thread.call.aims_at_us) return true;
-    if (status_file.entryOf(path)) |entry| {
-        if ((opens.isForWriting(flags) or status_file.isPrivate(entry.file)) and tracer.isOurs(thread, entry.process)) return true;
+/// What an open wants of us.
+pub const Aim = enum {
+    nothing,
+    /// To read what is shown of each process to whoever may trace it. Lists of processes (ps, lsof, fuser) ask for it, and get from us what an
+    /// ordinary user gets from the kernel.
+    look,
+    /// Our memory, what our descriptors lead to, or to write anything.
+    attack,
+
+    /// `rest`: of the path, behind that name.
+    fn of(name: []const u8, rest: []const u8, for_writing: bool) Aim {
+        if (for_writing or !status_file.isListed(name)) return .attack;
+        var parts = std.mem.tokenizeScalar(u8, rest, '/');
+        const part = parts.next() orelse return .look;
+        // These have a file for each descriptor, or namespace, and none of them is what it tells of.
+        const is_described = std.mem.eql(u8, name, "fdinfo") or std.mem.eql(u8, name, "ns");
+        return if (is_described and part[0] != '.' and parts.next() == null) .look else .attack;
     }
+};
+
+/// A link below fd/ leads to a file that shows no more where it was found: that must be seen on the way.
+pub fn aimOf(tracer: *Tracer, thread: *Thread, path: []const u8, flags: u64) Aim {
+    if (!tracer.privileged or path.len == 0) return .nothing;
+    if (thread.call.aims_at_us) return .attack;
+    const for_writing = opens.isForWriting(flags);
     const row = &syscalls.rows[thread.call.row];
     const place = calls.placeOf(tracer, thread, opens.directoryOf(row));
+    const on_the_way = goesThroughUs(tracer, thread, place, path, for_writing);
+    if (on_the_way != .nothing) return on_the_way;
     // Where another thread could use the file until it is taken back, that must not be left to the time after the call.
     const is_shared = tracer.shares_places or tracer.tracees.processOf(thread).threads > 1;
-    if ((tracer.mounted or is_shared) and leadsToUs(tracer, thread, place, path, "", opens.isForWriting(flags))) return true;
-    return goesThroughUs(tracer, thread, place, path);
+    if ((tracer.mounted or is_shared) and leadsToUs(tracer, thread, place, path, "", for_writing)) return .attack;
+    return .nothing;
 }
 
 /// `part`: below what `path` leads to.
@@ -213,14 +238,36 @@ pub fn isPrivateDescriptor(tracer: *Tracer, thread: *const Thread, descriptor: i
     return isPrivate(tracer, thread, .{ .descriptor = descriptor, .file = &file, .text = buffer[0..length], .for_writing = for_writing });
 }
 
-fn goesThroughUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, path: []const u8) bool {
+fn goesThroughUs(tracer: *Tracer, thread: *const Thread, place: paths.Place, path: []const u8, for_writing: bool) Aim {
     var parts = std.mem.tokenizeScalar(u8, path, '/');
     while (parts.next()) |part| {
         const is_number = parts.peek() == null and std.ascii.isDigit(part[0]);
         if (!is_number and !status_file.isPrivate(part)) continue;
         const start = @intFromPtr(part.ptr) - @intFromPtr(path.ptr);
         if (std.mem.eql(u8, path[0..start], "/")) continue;
-        if (leadsToUs(tracer, thread, place, if (start == 0) "." else path[0..start], part, false)) return true;
+        if (leadsToUs(tracer, thread, place, if (start == 0) "." else path[0..start], part, false)) return .of(part, parts.rest(), for_writing);
     }
-    return false;
+    return .nothing;
+}
+
+test "what an open wants of us" {
+    const Row = struct { []const u8, []const u8, bool, Aim };
+    const rows = [_]Row{
+        .{ "environ", "", false, .look },
+        .{ "maps", "/", false, .look },
+        .{ "fd", "", false, .look },
+        .{ "fd", "3", false, .attack }, // whatever it leads to
+        .{ "fdinfo", "3", false, .look },
+        .{ "fdinfo", "..", false, .attack },
+        .{ "ns", "net", false, .look },
+        .{ "ns", "../mem", false, .attack },
+        .{ "root", "", false, .look },
+        .{ "root", "etc", false, .attack },
+        .{ "map_files", "1-2", false, .attack },
+        .{ "mem", "", false, .attack },
+        .{ "pagemap", "", false, .attack },
+        .{ "fdinfo", "", true, .attack },
+        .{ "3", "", false, .attack }, // from within fd/
+    };
+    for (rows) |row| try std.testing.expectEqual(row[3], Aim.of(row[0], row[1], row[2]));
 }

@@ -117,6 +117,11 @@ pub const private_names = [_][]const u8{
     "personality", "ns",      "patch_state", "timerslack_ns", "clear_refs", "uid_map", "gid_map",
 };
 
+/// Of these, what lists of processes read of everybody. It tells how a process is made; what is in it is `mem`.
+pub fn isListed(file: []const u8) bool {
+    return isPrivate(file) and !std.mem.eql(u8, file, "mem") and !std.mem.eql(u8, file, "pagemap") and !std.mem.eql(u8, file, "clear_refs");
+}
+
 /// The name of a process, without the newline that the kernel adds.
 pub fn comm(pid: i32, buffer: []u8) []const u8 {
     var path: [64]u8 = undefined;

@@ -409,11 +409,7 @@ pub const Tracer = struct {
 
     /// Whether a number means the tracer, the front end or a thread of it, for a tracee that counts processes as we do.
     pub fn isOurs(tracer: *Tracer, thread: *const Thread, number: i32) bool {
-        const session = tracer.session;
-        if (number <= 0) return false;
-        const is_ours = number == session.tracer_pid or ptrace.isThreadOf(session.front_pid, number) or
-            ptrace.isThreadOf(session.tracer_pid, number);
-        return is_ours and status_file.isSamePidNamespace(thread.tid);
+        return own_files.isOurNumber(tracer, number) and status_file.isSamePidNamespace(thread.tid);
     }
 
     fn onExec(tracer: *Tracer, leader: *Thread, former: i32) HandleError!void {

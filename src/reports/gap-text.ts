@@ -28,7 +28,7 @@ export const remedies: Readonly<Record<string, string>> = {
   "x32-refused": "find out why a program makes x32 calls",
   "dumpable-kept": "nothing: the process only stays visible",
   "own-file-opened": "do not trust the record, and look at that process",
-  "attack-refused": "look at that process; one that lists processes (ps, lsof, ss) does this too, as root",
+  "attack-refused": "look at that process",
   "program-unknown": "do not replace programs while others start them",
   "arguments-changed": "look at that process: threads of one program do not change each other's arguments by accident",
   "core-file": "find out why the program crashed; `ulimit -c 0` before the build keeps the file from being written",

@@ -23,7 +23,7 @@ import {
 } from "./call-names.ts";
 import { Budget } from "./exec-strings.ts";
 import { belowRoot, isSocket } from "./file-types.ts";
-import { resultName } from "./names.ts";
+import { resultName, signalName } from "./names.ts";
 import type { SyscallEvent } from "./observation.ts";
 
 /** What the table says about one call. */
@@ -39,6 +39,9 @@ interface Row {
   path?: number;
   target?: number;
 }
+
+/** Of a path: the process, and what of it. */
+const processEntry = /^\/proc\/(\d+)\/(?:task\/\d+\/)?(.*)$/;
 
 const F_DUPFD = 0n;
 const F_DUPFD_CLOEXEC = 1030n;
@@ -181,6 +184,54 @@ const rows: Readonly<Record<string, Row>> = {
   perf_event_open: { arguments: 5 },
 };
 
+const refusedSignal = (argumentCount: number): Row => ({
+  arguments: argumentCount,
+  detail: call => `${signalName(Number(int(call, argumentCount - 1)))} to process ${int(call, 0)}`,
+});
+const refusedOpen = (argumentCount: number, path: number): Row => ({
+  arguments: argumentCount,
+  path,
+  detail: call => {
+    const [, process] = processEntry.exec(pathText(call, path) ?? "") ?? [];
+    return process === undefined ? undefined : `process ${process}`;
+  },
+});
+const ownerOf: Readonly<Record<string, string>> = {
+  8: "F_SETOWN",
+  15: "F_SETOWN_EX",
+  [0x8901]: "FIOSETOWN",
+  [0x8902]: "SIOCSPGRP",
+};
+const refusedOwner: Row = { arguments: 3, detail: call => ownerOf[Number(int(call, 1))] };
+
+/** Calls that are an event only where we have refused one: it was aimed at us, as those above may be. */
+const refusedRows: Readonly<Record<string, Row>> = {
+  open: refusedOpen(3, 0),
+  openat: refusedOpen(4, 1),
+  openat2: refusedOpen(4, 1),
+  creat: refusedOpen(2, 0),
+  open_by_handle_at: { arguments: 3 },
+  kill: refusedSignal(2),
+  tkill: refusedSignal(2),
+  tgkill: refusedSignal(3),
+  rt_sigqueueinfo: { arguments: 3, detail: call => `${signalName(Number(int(call, 1)))} to process ${int(call, 0)}` },
+  rt_tgsigqueueinfo: { arguments: 4, detail: call => `${signalName(Number(int(call, 2)))} to process ${int(call, 0)}` },
+  pidfd_send_signal: { arguments: 4, detail: call => signalName(Number(int(call, 1))) },
+  prlimit64: { arguments: 4, detail: call => `process ${int(call, 0)}` },
+  fcntl: refusedOwner,
+  fcntl64: { ...refusedOwner, as: "fcntl" },
+  ioctl: refusedOwner,
+};
+/** No call of this interface is done. */
+const refusedX32: Row = { arguments: 6, detail: () => "x32" };
+
+function rowOf(call: TracedCall): Row | undefined {
+  if (call.abi === "x32") return refusedX32;
+  const row = Object.hasOwn(rows, call.name) ? rows[call.name] : undefined;
+  if (row && (!row.when || row.when(call))) return row;
+  return call.header.denied && Object.hasOwn(refusedRows, call.name) ? refusedRows[call.name] : undefined;
+}
+
 /** Events of one process. A loop of prctl is as long as somebody likes; equal ones beyond it are counted in a gap. */
 const eventsMax = 100_000;
 /** Of all processes. */
@@ -202,9 +253,8 @@ export class Syscalls {
   }
 
   onSyscall(call: TracedCall): void {
-    if (!Object.hasOwn(rows, call.name)) return;
-    const row = rows[call.name];
-    if (!row || (row.when && !row.when(call))) return;
+    const row = rowOf(call);
+    if (!row) return;
     const event: SyscallEvent = {
       syscall: row.as ?? call.name,
       args: call.arguments.slice(0, row.arguments).map(value => BigInt.asIntN(64, value)),
@@ -223,8 +273,8 @@ export class Syscalls {
   /** The memory or environment of another process, read as a file. */
   onOpen(event: OpenEvent): void {
     if (event.descriptor < 0 || !event.path.startsWith("/proc/")) return;
-    const match = /^\/proc\/(\d+)\/(?:task\/\d+\/)?(mem|environ)$/.exec(event.path);
-    if (!match || Number(match[1]) === this.#pidOf(event.process)) return;
+    const match = processEntry.exec(event.path);
+    if (!match || !/^(mem|environ)$/.test(match[2] ?? "") || Number(match[1]) === this.#pidOf(event.process)) return;
     const { name, path, flags, mode, timeNs: time } = event;
     this.#add(event.process, {
       syscall: name,

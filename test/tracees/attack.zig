@@ -8,8 +8,12 @@ pub const panic = t.panic;
 pub fn main(init: std.process.Init.Minimal) void {
     const tracer = lineage.tracer();
     if (tracer == 0) return; // nobody to attack
-    if (t.Arguments.of(init).at(1)) |mode| return threaded(tracer, std.mem.eql(u8, mode, "flipped"));
     const front_end = lineage.frontEnd();
+    if (t.Arguments.of(init).at(1)) |mode| {
+        if (!std.mem.eql(u8, mode, "look")) return threaded(tracer, std.mem.eql(u8, mode, "flipped"));
+        for ([_]i32{ tracer, front_end }) |process| look(process);
+        return;
+    }
     // Signals come last: if one gets through there is nobody left to see it.
     for ([_]i32{ tracer, front_end }) |victim| {
         links(victim);
@@ -20,6 +24,7 @@ pub fn main(init: std.process.Init.Minimal) void {
         owners(victim);
         mounts(victim);
     }
+    helpers(tracer);
     owners(-@as(i32, @intCast(t.must(.getpgid, .{tracer}))));
     for ([_]i32{ tracer, front_end }) |victim| signals(victim);
 }
@@ -50,6 +55,47 @@ fn links(victim: i32) void {
         tryOpen("symbolic link", victim, "link");
         say("symbolic link, to write", victim, t.call(.openat, .{ t.at_cwd, "link", t.O.rdwr, 0 }));
     }
+}
+
+/// Threads of the tracer's own, which are there once somebody may have to be asked before we open a file.
+fn helpers(victim: i32) void {
+    _ = t.call(.fanotify_init, .{ 0, 0 });
+    t.close(t.open(".", t.O.rdonly | t.O.directory, 0));
+    var path: [64]u8 = undefined;
+    const tasks = t.call(.openat, .{ t.at_cwd, t.format(&path, "/proc/{d}/task", .{victim}).ptr, t.O.rdonly | t.O.directory, 0 });
+    if (tasks < 0) return;
+    var buffer: [4096]u8 align(8) = undefined;
+    const length = t.must(.getdents64, .{ tasks, &buffer, buffer.len });
+    var at: usize = 0;
+    while (at < length) {
+        const entry: *align(8) t.linux.dirent64 = @ptrCast(@alignCast(&buffer[at]));
+        at += entry.reclen;
+        const name = std.mem.span(@as([*:0]const u8, @ptrCast(&entry.name)));
+        const thread = std.fmt.parseInt(i32, name, 10) catch continue; // "." and ".."
+        if (thread == victim) continue;
+        for ([_][]const u8{ "task/", "../" }) |way| {
+            _ = t.call(.unlink, .{"link"});
+            _ = t.must(.symlink, .{ t.format(&path, "/proc/{d}/{s}{d}/mem", .{ victim, way, thread }).ptr, "link" });
+            tryOpen("a thread's memory, by a symbolic link", thread, "link");
+        }
+        tryOpen("a thread's memory", thread, t.format(&path, "/proc/{d}/mem", .{thread}));
+    }
+    t.close(@intCast(tasks));
+}
+
+/// What lists of processes read of everybody.
+fn look(process: i32) void {
+    for ([_][]const u8{ "environ", "maps", "smaps", "smaps_rollup", "fd", "fdinfo", "fdinfo/0", "ns", "ns/net", "auxv" }) |name| {
+        var path: [64]u8 = undefined;
+        tryOpen("a look", process, t.format(&path, "/proc/{d}/{s}", .{ process, name }));
+    }
+    var path: [64]u8 = undefined;
+    tryOpen("a look", process, t.format(&path, "/proc/{d}/task/{d}/fd", .{ process, process }));
+    const entry = t.open(t.format(&path, "/proc/{d}", .{process}).ptr, t.O.rdonly | t.O.directory, 0);
+    say("a look from there", process, t.call(.openat, .{ entry, "environ", t.O.rdonly, 0 }));
+    t.close(entry);
+    // What everybody may read.
+    t.close(t.open(t.format(&path, "/proc/{d}/stat", .{process}).ptr, t.O.rdonly, 0));
 }
 
 /// The same with a second thread, which uses what it can get. `flipped`: the link leads to us only now and then.
