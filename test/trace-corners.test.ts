@@ -112,14 +112,16 @@ for (const user of users) {
 }
 
 describe.skipIf(!isRoot)("a set-uid program", () => {
-  const run = async (user: "self" | "nobody") => {
+  const lowered = ["setpriv", "--reuid", `${nobody}`, "--clear-groups", "--"];
+
+  /** `before`: what starts it. */
+  const run = async (user: "self" | "nobody", before: string[] = user === "self" ? lowered : []) => {
     using scratch = new Scratch(user);
     chmodSync(scratch.path, 0o755);
     const program = join(scratch.path, "privileged");
     copyFileSync(tracee("corners"), program);
     chmodSync(program, 0o4755);
-    const lower = user === "self" ? ["setpriv", "--reuid", `${nobody}`, "--clear-groups", "--"] : [];
-    const { record, ran } = await traced(scratch, [...lower, program, "privilege"]);
+    const { record, ran } = await traced(scratch, [...before, program, "privilege"]);
     const euid = parseLines(ran.stdout).find(line => line.see === "answer");
     return { euid: euid?.see === "answer" ? euid.value : undefined, gaps: gaps(record) };
   };
@@ -130,6 +132,37 @@ describe.skipIf(!isRoot)("a set-uid program", () => {
 
   test("as an ordinary user: it is not, and the record says so", async () => {
     expect(await run("nobody")).toEqual({ euid: nobody, gaps: ["privilege-not-gained"] });
+  });
+
+  describe("that would gain nothing without us either", () => {
+    const inNamespace = ["unshare", "-U", "-r", "--"];
+    const onNosuid = [
+      "unshare",
+      "-m",
+      "--",
+      "/bin/sh",
+      "-c",
+      'at=$(dirname "$1") && mount --bind $at $at && mount -o remount,bind,nosuid $at && exec setpriv --reuid 65534 --clear-groups -- "$@"',
+      "sh",
+    ];
+    const rows: [name: string, user: "self" | "nobody", before: string[], euid: number][] = [
+      ["in a user namespace without its owner", "nobody", inNamespace, 0],
+      ["in such a namespace, below a root tracer", "self", [...lowered, ...inNamespace], 0],
+      ["on a mount that gives nothing (nosuid)", "self", onNosuid, nobody],
+      [
+        "where the build has said no_new_privs itself",
+        "self",
+        ["setpriv", "--no-new-privs", "--reuid", `${nobody}`, "--clear-groups", "--"],
+        nobody,
+      ],
+    ];
+    for (const [name, user, before, euid] of rows) {
+      test(`${name}: no note`, async () => {
+        const ran = await run(user, before);
+        if (ran.euid === undefined) return; // no such namespace, or mount, is given here
+        expect(ran).toEqual({ euid, gaps: [] });
+      });
+    }
   });
 });
 

@@ -10,6 +10,7 @@ const file_systems = @import("file_systems.zig");
 const known = @import("known.zig");
 const opens = @import("opens.zig");
 const paths = @import("paths.zig");
+const Privilege = @import("privilege.zig").Privilege;
 const programs = @import("programs.zig");
 const records = @import("records.zig");
 const status_file = @import("status.zig");
@@ -74,7 +75,7 @@ pub fn onExec(tracer: *Tracer, leader: *Thread, former: i32) Error!void {
         tracer.gap(leader, .unreadable_memory, call.number, program_path);
     }
 
-    const privilege_lost = lost.isLost(&status);
+    const privilege_lost = lost.isLost(owner.pid, &status, tracer.session.hasFeature(.without_no_new_privs));
     const sequence = tracer.records.emit(.exec, tracer.who(leader), flags, .{
         .header = undefined,
         .executable = executable.identity,
@@ -157,64 +158,6 @@ fn readStrings(pid: i32, comptime name: []const u8, buffer: []u8, flags: *u16) s
     if (text.len == buffer.len) flags.* |= records.bit(.truncated);
     return text;
 }
-
-// ---------------------------------------------------------------------------------------------
-// Privilege that a file asks for
-
-/// What an exec of the file would have given, were it not traced or under no_new_privs (execve(2), capabilities(7)).
-const Privilege = struct {
-    uid: ?u32 = null,
-    gid: ?u32 = null,
-    capabilities: u64 = 0,
-
-    const set_uid = 0o4000;
-    const set_gid = 0o2000;
-    const group_execute = 0o10;
-    const st_nosuid = 2;
-
-    /// A server that does not answer has given nothing: privilege is of files on file systems that the machine itself has mounted.
-    fn of(tracer: *Tracer, descriptor: i32, identity: *const abi.FileIdentity) Privilege {
-        const is_foreign = file_systems.isServed(identity.file_system);
-        var privilege: Privilege = .{ .capabilities = tracer.patience.about(u64, fileCapabilities, descriptor, is_foreign) catch 0 };
-        const mode = identity.mode;
-        if (mode & set_uid != 0) privilege.uid = identity.uid;
-        if (mode & set_gid != 0 and mode & group_execute != 0) privilege.gid = ownerGroup(descriptor);
-        if (privilege.uid == null and privilege.gid == null and privilege.capabilities == 0) return privilege;
-        const is_without = tracer.patience.about(bool, isNosuid, descriptor, is_foreign) catch false;
-        return if (is_without) .{} else privilege;
-    }
-
-    fn isLost(privilege: *const Privilege, status: *const status_file.Status) bool {
-        if (privilege.uid) |uid| if (uid != status.euid) return true;
-        if (privilege.gid) |gid| if (gid != status.egid) return true;
-        return privilege.capabilities & ~status.capabilities != 0;
-    }
-
-    fn ownerGroup(descriptor: i32) ?u32 {
-        var stat: linux.Statx = undefined;
-        return if (sys.statx(descriptor, "", linux.AT.EMPTY_PATH | linux.AT.STATX_DONT_SYNC, &stat) == .SUCCESS) stat.gid else null;
-    }
-
-    /// struct vfs_cap_data: a magic number, then permitted and inheritable sets, 32 bits at a time.
-    fn fileCapabilities(descriptor: i32) u64 {
-        var path: [64]u8 = undefined;
-        var at = sys.append(&path, 0, "/proc/self/fd/");
-        at = sys.appendNumber(&path, at, @intCast(descriptor));
-        path[at] = 0;
-        var words: [6]u32 = @splat(0);
-        const rc = linux.getxattr(path[0..at :0], "security.capability", @ptrCast(&words), @sizeOf(@TypeOf(words)));
-        const length = sys.check(rc) catch return 0;
-        return if (length < 20) words[1] else words[1] | @as(u64, words[3]) << 32;
-    }
-
-    /// On such a mount nobody gains anything, traced or not.
-    fn isNosuid(descriptor: i32) bool {
-        const StatFs = extern struct { before: [10]u64, flags: u64, spare: [4]u64 };
-        var result: StatFs = undefined;
-        _ = sys.check(linux.syscall2(.fstatfs, @as(u32, @bitCast(descriptor)), @intFromPtr(&result))) catch return false;
-        return result.flags & st_nosuid != 0;
-    }
-};
 
 // ---------------------------------------------------------------------------------------------
 // What the command was started with

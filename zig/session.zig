@@ -112,6 +112,11 @@ pub const Session = struct {
         _ = @atomicRmw(u32, &session.control.features, .Or, @as(u32, 1) << @intCast(@backingInt(feature)), .acq_rel);
     }
 
+    pub fn hasFeature(session: *const Session, feature: abi.Feature) bool {
+        const features = @atomicLoad(u32, &session.control.features, .acquire); // pairs with setFeature
+        return features >> @intCast(@backingInt(feature)) & 1 != 0;
+    }
+
     /// Whether another descriptor may be handed over.
     pub fn hasRoom(session: *const Session) bool {
         const control = session.control;

@@ -15,6 +15,9 @@ pub const Status = struct {
     egid: u32 = 0,
     /// CapPrm.
     capabilities: u64 = 0,
+    /// CapBnd.
+    bounding: u64 = 0,
+    no_new_privs: bool = false,
     speculation_vulnerable: bool = false,
     zombie: bool = false,
 };
@@ -170,6 +173,10 @@ fn parse(text: []const u8) Status {
             status.gid, status.egid = firstTwo(value);
         } else if (std.mem.eql(u8, key, "CapPrm")) {
             status.capabilities = number(u64, value, 16);
+        } else if (std.mem.eql(u8, key, "CapBnd")) {
+            status.bounding = number(u64, value, 16);
+        } else if (std.mem.eql(u8, key, "NoNewPrivs")) {
+            status.no_new_privs = number(u8, value, 10) != 0;
         } else if (std.mem.eql(u8, key, "Speculation_Store_Bypass")) {
             status.speculation_vulnerable = std.mem.find(u8, value, "vulnerable") != null;
         }
@@ -189,7 +196,7 @@ fn firstTwo(text: []const u8) struct { u32, u32 } {
 
 test "a status" {
     const status = parse("Name:\ta\\nUid:\t7\nState:\tS (sleeping)\nTgid:\t42\nPid:\t43\nPPid:\t1\nTracerPid:\t77\n" ++
-        "Uid:\t1000\t0\t1000\t1000\nGid:\t100\t5\t100\t100\nCapPrm:\t000001ffffffffff\n" ++
+        "Uid:\t1000\t0\t1000\t1000\nGid:\t100\t5\t100\t100\nCapPrm:\t000001ffffffffff\nCapBnd:\t0000000000000003\nNoNewPrivs:\t1\n" ++
         "Speculation_Store_Bypass:\tthread vulnerable\n");
     try std.testing.expectEqual(Status{
         .process = 42,
@@ -200,6 +207,8 @@ test "a status" {
         .gid = 100,
         .egid = 5,
         .capabilities = 0x1ff_ffff_ffff,
+        .bounding = 3,
+        .no_new_privs = true,
         .speculation_vulnerable = true,
     }, status);
 }
