@@ -230,6 +230,7 @@ const overview = (signature: string) => `${at("record.json")}
   step          build
   subjects      1
   attestations  https://aflock.ai/attestations/command-run/v0.1
+  started       1970-01-01T00:00:00.000000000Z
   command       make 'a b'
   exit status   2
   time          1.23 s
@@ -256,12 +257,12 @@ test("the processes as a tree", async () => {
   const { text } = await show("record.json", "--processes");
   expect(text).toBe(`${overview(unchecked)}
 processes
-  10 make a b  exit 2
-    11 sh -c x
+  10 /usr/bin/make a b  exit 2
+    11 /bin/sh -c x
       12 /bin/x  SIGKILL
     13 late
     11 an id that came again
-      14 its child
+      14 [/proc/self/exe] its child
 `);
 });
 

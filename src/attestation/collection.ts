@@ -55,14 +55,18 @@ export function buildCollection(input: CollectionInput): { statement: JsonObject
 
 export interface Collection {
   name: string;
-  attestations: readonly { type: string; attestation: JsonValue }[];
+  attestations: readonly { type: string; attestation: JsonValue; startTime?: string | undefined }[];
 }
 
 const schemas = lazy(() => {
   const object = z.custom<JsonObject>(value => isJsonObject(value as JsonValue), "not an object");
   return {
     collection: z.object({ name: z.string().nullish(), attestations: z.array(object).nullish() }),
-    attestation: z.object({ type: z.string().nullish(), attestation: z.custom<JsonValue>().optional() }),
+    attestation: z.object({
+      type: z.string().nullish(),
+      attestation: z.custom<JsonValue>().optional(),
+      starttime: z.string().optional().catch(undefined),
+    }),
   };
 });
 
@@ -70,8 +74,8 @@ export function parseCollection(predicate: JsonValue): Collection {
   const what = "a collection of attestations";
   const fields = readFields(isJsonObject(predicate) ? predicate : {}, schemas().collection, what);
   const attestations = (fields.attestations ?? []).map(item => {
-    const { type, attestation } = readFields(item, schemas().attestation, what);
-    return { type: type ?? "", attestation: attestation ?? null };
+    const { type, attestation, starttime } = readFields(item, schemas().attestation, what);
+    return { type: type ?? "", attestation: attestation ?? null, startTime: starttime };
   });
   return { name: fields.name ?? "", attestations };
 }

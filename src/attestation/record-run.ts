@@ -2,7 +2,8 @@
 // is left out, since records of other tools are shown too; only the frame (statement, collection) must be right.
 import type { Collection } from "./collection.ts";
 import { malformed } from "./document.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import type { JsonObject, JsonValue } from "./json.ts";
+import { definedNumber, integerOf, numberOf, objectOf, objectsOf, textOf, textsOf } from "./lenient.ts";
 
 export interface RecordRun {
   command: string[];
@@ -36,14 +37,28 @@ export interface RecordProcess {
   pid: number;
   parentPid: number;
   program: string;
-  /** Its first word, where the record has it apart. */
-  calledAs: string | undefined;
   commandLine: string;
+  /** Empty where the record has no words. */
+  argv: readonly string[];
   exitCode: number;
   exitSignal: string | undefined;
   opened: ReadonlyMap<string, string>;
   /** Empty where the digest is not known: what nobody may read back, or what is gone. */
   written: ReadonlyMap<string, string>;
+  /** All contents of a path that the process met with several, in their order. */
+  versions: ReadonlyMap<string, readonly string[]>;
+  programDigest: string | undefined;
+  /** Earlier programs of the process. */
+  images: readonly { program: string; digest: string | undefined }[];
+  /** What it did to names. */
+  names: readonly RecordNameChange[];
+}
+
+export interface RecordNameChange {
+  kind: "renamed" | "linked" | "deleted";
+  path: string;
+  /** The new name; of a deletion there is none. */
+  to: string | undefined;
 }
 
 export interface RecordUndeclared {
@@ -127,12 +142,15 @@ function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
   const at = (table: JsonValue | undefined, number: JsonValue | undefined) =>
     Array.isArray(table) && typeof number === "number" ? table[number] : undefined;
   const text = (table: JsonValue | undefined, number: JsonValue | undefined) => textOf(at(table, number)) ?? "";
+  const digest = (number: JsonValue | undefined) => textOf(objectOf(objectOf(at(run.digests, number)).digests).sha256);
   const files = (list: JsonValue | undefined) =>
+    new Map(objectsOf(list).map(({ pathId, digestId }) => [text(run.paths, pathId), digest(digestId) ?? ""]));
+  const internedVersions = (list: JsonValue | undefined) =>
     new Map(
-      objectsOf(list).map(({ pathId, digestId }) => {
-        const { sha256 } = objectOf(objectOf(at(run.digests, digestId)).digests);
-        return [text(run.paths, pathId), textOf(sha256) ?? ""];
-      }),
+      objectsOf(list).map(({ pathId, digestIds }) => [
+        text(run.paths, pathId),
+        Array.isArray(digestIds) ? digestIds.flatMap(id => digest(id) ?? []) : [],
+      ]),
     );
   return objectsOf(run.processes).map(process => {
     const program = text(run.paths, process.execPathId);
@@ -140,12 +158,19 @@ function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
       pid: numberOf(process.processid),
       parentPid: numberOf(process.parentpid),
       program,
-      calledAs: textsOf(at(run.argvs, process.argvId))[0],
       commandLine: text(run.cmdlines, process.cmdlineId) || program,
       exitCode: numberOf(process.exitcode),
       exitSignal: textOf(process.exitsignal),
       opened: files(process.openedFiles),
       written: writtenOf(process, files(process.writtenFiles)),
+      versions: internedVersions(process.fileVersions),
+      programDigest: digest(process.programDigestId),
+      images: objectsOf(process.images).map(image => ({
+        program: text(run.paths, image.execPathId),
+        digest: digest(image.exeDigestId),
+      })),
+      names: namesOf(objectOf(process.fileOps)),
+      argv: textsOf(at(run.argvs, process.argvId)),
     };
   });
 }
@@ -156,13 +181,33 @@ function processOf(process: JsonObject): RecordProcess {
     pid: numberOf(process.processid),
     parentPid: numberOf(process.parentpid),
     program,
-    calledAs: textsOf(process.argv)[0],
     commandLine: textOf(process.cmdline) ?? program,
     exitCode: numberOf(process.exitcode),
     exitSignal: textOf(process.exitsignal),
     opened: digestsOf(process.openedfiles),
     written: writtenOf(process, digestsOf(process.writtenDigests)),
+    versions: versionsOf(process.fileVersions),
+    programDigest: textOf(objectOf(process.programdigest).sha256),
+    images: objectsOf(process.images).map(image => ({
+      program: textOf(image.program) ?? "",
+      digest: textOf(objectOf(image.exedigest).sha256),
+    })),
+    names: namesOf(objectOf(process.fileOps)),
+    argv: textsOf(process.argv),
   };
+}
+
+function namesOf({ renames, links, deletes }: JsonObject): RecordNameChange[] {
+  const change = (kind: RecordNameChange["kind"]) => (entry: JsonObject) => ({
+    kind,
+    path: textOf(entry.oldPath) ?? textOf(entry.path) ?? "",
+    to: textOf(entry.newPath),
+  });
+  return [
+    ...objectsOf(renames).map(change("renamed")),
+    ...objectsOf(links).map(change("linked")),
+    ...objectsOf(deletes).map(change("deleted")),
+  ];
 }
 
 function writtenOf(process: JsonObject, digests: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
@@ -198,36 +243,16 @@ function undeclaredOf(undeclared: JsonObject, counts: JsonObject): RecordUndecla
   };
 }
 
+function versionsOf(value: JsonValue | undefined): Map<string, string[]> {
+  return new Map(
+    Object.entries(objectOf(value)).map(([path, versions]) => [
+      path,
+      objectsOf(versions).flatMap(({ sha256 }) => textOf(sha256) ?? []),
+    ]),
+  );
+}
+
 /** Path to SHA-256, empty where it is not known. */
 function digestsOf(value: JsonValue | undefined): Map<string, string> {
   return new Map(Object.entries(objectOf(value)).map(([path, digests]) => [path, textOf(objectOf(digests).sha256) ?? ""]));
-}
-
-function objectOf(value: JsonValue | undefined): JsonObject {
-  return isJsonObject(value) ? value : {};
-}
-
-function objectsOf(value: JsonValue | undefined): JsonObject[] {
-  return Array.isArray(value) ? value.map(objectOf) : [];
-}
-
-function textsOf(value: JsonValue | undefined): string[] {
-  return Array.isArray(value) ? value.flatMap(item => textOf(item) ?? []) : [];
-}
-
-function textOf(value: JsonValue | undefined): string | undefined {
-  return typeof value === "string" ? value : undefined;
-}
-
-function numberOf(value: JsonValue | undefined): number {
-  return typeof value === "number" ? value : 0;
-}
-
-function definedNumber(value: JsonValue | undefined): number | undefined {
-  return typeof value === "number" ? value : undefined;
-}
-
-function integerOf(value: JsonValue | undefined): bigint | undefined {
-  if (typeof value === "bigint") return value;
-  return typeof value === "number" && Number.isInteger(value) ? BigInt(value) : undefined;
 }

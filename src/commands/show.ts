@@ -5,6 +5,7 @@ import { type Envelope, envelopeBytesMax, findSignature, parseEnvelope } from ".
 import { keyBytesMax, loadPublicKey } from "../attestation/keys.ts";
 import { readArtifacts } from "../attestation/record-artifacts.ts";
 import { readCompleteness } from "../attestation/record-completeness.ts";
+import { readOrigin } from "../attestation/record-origin.ts";
 import { readRun } from "../attestation/record-run.ts";
 import { readStatement } from "../attestation/verification.ts";
 import { ToolError } from "../errors.ts";
@@ -16,7 +17,7 @@ import { print } from "./print.ts";
 
 export const showCommand: Command = {
   name: "show",
-  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--files] [--json]"],
+  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--files] [--file PATH]... [--json]"],
   details:
     "  Without -k the signature is not checked, and the second line says so;\n" +
     "  cilock verify is for decisions.\n" +
@@ -34,6 +35,7 @@ export const showCommand: Command = {
     { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
     { long: "processes", kind: "boolean", help: "print the processes as a tree" },
     { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written, rw both" },
+    { long: "file", kind: "strings", value: "PATH", help: "who wrote, read and ran this file, or those that a glob matches" },
     { long: "json", kind: "boolean", help: "print the same as JSON: the overview, and the lists that the flags above ask for" },
   ],
   example: "  cilock show build.attestation.json --undeclared",
@@ -58,6 +60,7 @@ const schema = z.object({
   undeclared: flag,
   processes: flag,
   files: flag,
+  file: z.array(z.string().min(1, "--file is empty")).default([]),
   json: flag,
 });
 
@@ -82,6 +85,7 @@ function readRecord(name: string, publicKey: string | undefined): Shown {
       subjects: statement.subjects,
       attestations: collection?.attestations.map(({ type }) => type) ?? [],
       completeness: collection && readCompleteness(collection),
+      origin: collection && readOrigin(collection),
       run: collection && readRun(collection),
       artifacts: collection && readArtifacts(collection),
     };

@@ -3,6 +3,7 @@
 import { type JsonObject, omitUndefined } from "../attestation/json.ts";
 import type { RecordArtifacts } from "../attestation/record-artifacts.ts";
 import type { RecordCompleteness } from "../attestation/record-completeness.ts";
+import type { RecordOrigin } from "../attestation/record-origin.ts";
 import type { RecordProcess, RecordRun } from "../attestation/record-run.ts";
 import type { StatementSubject } from "../attestation/statement.ts";
 import { type Paint, painter, type Style, verdictStyle } from "./colour.ts";
@@ -11,7 +12,10 @@ import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
+import type { NamedProgram } from "./program-name.ts";
 import { artifactSections, artifactsJson } from "./show-artifacts.ts";
+import { fileHistories, historiesJson, historyLines } from "./show-file.ts";
+import { originJson, originRows } from "./show-origin.ts";
 import { undeclaredJson, undeclaredLines } from "./show-undeclared.ts";
 import { inputsText } from "./summary.ts";
 
@@ -37,6 +41,7 @@ export interface ShownRecord {
   /** Attestations by type. */
   readonly attestations: readonly string[];
   readonly completeness: RecordCompleteness | undefined;
+  readonly origin: RecordOrigin | undefined;
   readonly run: RecordRun | undefined;
   readonly artifacts: RecordArtifacts | undefined;
 }
@@ -46,6 +51,8 @@ export interface ShownParts {
   readonly files: boolean;
   readonly artifacts: boolean;
   readonly undeclared: boolean;
+  /** Paths or globs. */
+  readonly file: readonly string[];
 }
 
 const lineLengthMax = 300;
@@ -66,6 +73,9 @@ function sectionsOf(record: ShownRecord, parts: ShownParts): string[][] {
   const untraced = [`  ${whyUntraced(record)}`];
   if (parts.processes) sections.push(["processes", ...(run?.processes ? processLines(run.processes) : untraced)]);
   if (parts.files) sections.push(["files", ...(run?.processes ? fileLines(run.processes) : untraced)]);
+  for (const pattern of parts.file) {
+    sections.push([`file ${pattern}`, ...(run?.processes ? historyLines(fileHistories(record, pattern)) : untraced)]);
+  }
   if (parts.artifacts) sections.push(...artifactSections(record));
   if (parts.undeclared) sections.push(["undeclared inputs", ...(run?.processes ? undeclaredLines(run) : untraced)]);
   return sections;
@@ -125,6 +135,7 @@ function overviewRows(record: ShownRecord): Row[] {
     row("subjects", String(subjects.length)),
     row("attestations", ...(attestations.length === 0 ? ["none"] : attestations)),
   ];
+  if (record.origin) rows.push(...originRows(record.origin).map(found => row(...found)));
   if (run) {
     const { exitCode } = run;
     rows.push(row("command", run.command.map(shellWord).join(" ")));
@@ -143,11 +154,15 @@ function overviewRows(record: ShownRecord): Row[] {
     rows.push(row("trace", `none: ${whyUntraced(record)}`));
   } else if (completeness) {
     const { verdict, gaps, reason } = completeness;
-    const programOf = (id: number) => run.processes?.find(({ pid }) => pid === id);
+    const programOf = (id: number) => calledOf(run.processes?.find(({ pid }) => pid === id));
     const details = gaps.flatMap(gap => gapLines(gap, programOf));
     rows.push({ ...row("trace", verdict, ...(reason === undefined ? [] : [reason]), ...details), style: verdictStyle[verdict] });
   }
   return rows;
+}
+
+function calledOf(process: RecordProcess | undefined): NamedProgram | undefined {
+  return process && { program: process.program, calledAs: process.argv[0] };
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -176,10 +191,19 @@ function processLines(processes: readonly RecordProcess[]): string[] {
   return lines.length === 0 ? ["  none"] : lines;
 }
 
-function processLine({ pid, commandLine, program, exitCode, exitSignal }: RecordProcess, depth: number): string {
+function processLine({ pid, commandLine, argv, program, exitCode, exitSignal }: RecordProcess, depth: number): string {
   const end = exitSignal === undefined ? (exitCode === 0 ? "" : `  exit ${exitCode}`) : `  ${exitSignal}`;
   const indent = "  ".repeat(Math.min(depth, depthShownMax) + 1);
-  return `${indent}${pid} ${commandLine === "" ? program : commandLine}${end}`;
+  return `${indent}${pid} ${withProgram(commandLine, argv[0], program)}${end}`;
+}
+
+/** argv[0] is what the caller wanted it to be, and a program found by PATH is not in it: the program's path stands in its place, or before it. */
+function withProgram(commandLine: string, word: string | undefined, program: string): string {
+  if (commandLine === "" || program === "") return commandLine || program;
+  const called = word ?? commandLine.split(" ", 1)[0] ?? "";
+  if (called === program) return commandLine;
+  const isFound = called !== "" && called === program.slice(program.lastIndexOf("/") + 1) && commandLine.startsWith(called);
+  return isFound ? `${program}${commandLine.slice(called.length)}` : `[${program}] ${commandLine}`;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -240,6 +264,7 @@ export function showJson(record: Shown, parts: ShownParts): JsonObject {
     step: record.step,
     subjects: record.subjects.length,
     attestations: record.attestations,
+    ...(record.origin && originJson(record.origin)),
     command: run?.command,
     exitcode: run?.exitCode,
     durationNs: run?.durationNs,
@@ -251,6 +276,8 @@ export function showJson(record: Shown, parts: ShownParts): JsonObject {
     totals: run?.processes && totalsJson(run.processes),
     processes: parts.processes ? run?.processes?.map(processJson) : undefined,
     files: parts.files && run?.processes ? filesJson(run.processes) : undefined,
+    file:
+      parts.file.length > 0 && run?.processes ? parts.file.flatMap(one => historiesJson(fileHistories(record, one))) : undefined,
     artifacts: parts.artifacts ? artifactsJson(record) : undefined,
     undeclared: parts.undeclared && run?.undeclared ? undeclaredJson(run.undeclared) : undefined,
   });
@@ -261,12 +288,23 @@ function totalsJson(processes: readonly RecordProcess[]): JsonObject {
   return { processes: processes.length, filesOpened: opened.size, filesWritten: written.size };
 }
 
-function processJson({ pid, parentPid, program, commandLine, exitCode, exitSignal }: RecordProcess): JsonObject {
+function processJson({
+  pid,
+  parentPid,
+  program,
+  programDigest,
+  commandLine,
+  argv,
+  exitCode,
+  exitSignal,
+}: RecordProcess): JsonObject {
   return omitUndefined({
     processid: pid,
     parentpid: parentPid,
     program,
+    sha256: programDigest,
     cmdline: commandLine,
+    argv: argv.length === 0 ? undefined : argv,
     exitcode: exitCode,
     exitsignal: exitSignal,
   });
