@@ -157,3 +157,14 @@ test.skipIf(obstacle !== undefined)("an upper directory outside of the working d
   const leaves = (attestation(record, "product").leaves ?? []) as { path: string }[];
   expect(leaves.map(({ path }) => path)).toEqual([`${up}/up`]);
 });
+
+test.skipIf(obstacle !== undefined)(
+  "a file that is copied up as a program with threads renames it is the one it was",
+  async () => {
+    using made = layers("self");
+    const script = `fresh overlay ${options} m; cd m; exec ${tracee("rename-race", made.scratch)} still 1`;
+    const record = await build(made.scratch, () => 'busybox mount -t "$1" -o "$2" none "$3"', script);
+    expect(record.commandRun.exitcode).toBe(0);
+    expect(gaps(record)).toEqual([]);
+  },
+);

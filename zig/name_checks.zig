@@ -89,7 +89,9 @@ fn find(tracer: *Tracer, thread: *const Thread, argument: u8) Found {
     const descriptor = decode.openResolved(&context, path) orelse return .{ .is_unknown = !isAbsent(tracer, &context, path) };
     defer sys.close(descriptor);
     const file = tracer.descriptors.identify(descriptor) catch return .{ .is_unknown = true };
-    return .{ .device = file.device, .inode = file.inode, .ctime_ns = file.ctime_ns, .birth_ns = file.birth_ns };
+    // On overlayfs a file is born again when it is copied up, as it is when it gets another name.
+    const birth = if (file.file_system == file_systems.overlay) 0 else file.birth_ns;
+    return .{ .device = file.device, .inode = file.inode, .ctime_ns = file.ctime_ns, .birth_ns = birth };
 }
 
 /// Not only not to be opened by us.

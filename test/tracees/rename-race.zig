@@ -5,11 +5,12 @@
 //!   target: as rename, but it is the new name that changes.
 //!   exec: as rename, while scripts are executed by the name that is exchanged so, as in exec-race.
 //!   quiet: as rename, but nothing changes, and another process exchanges and deletes names in the same directory.
+//!   still: one rename of `low`, which is there, and another thread that does nothing.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-const Mode = enum { rename, unlink, target, shared, exec, quiet };
+const Mode = enum { rename, unlink, target, shared, exec, quiet, still };
 
 const said: u64 = @bitCast(@as([8]u8, "harmless".*));
 const done: u64 = @bitCast(@as([8]u8, "wanted!!".*));
@@ -32,6 +33,7 @@ pub fn main(init: std.process.Init.Minimal) void {
     name.* = .{ said, 0 };
     stop = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x21, -1, 0 })); // MAP_SHARED | MAP_ANONYMOUS
     if (mode == .exec) return executeAll(arguments, rounds);
+    if (mode == .still) return moveOne();
     var flipper: t.Thread = .{};
     var helper: i32 = 0;
     switch (mode) {
@@ -43,7 +45,7 @@ pub fn main(init: std.process.Init.Minimal) void {
                 t.exit(0);
             }
         },
-        .exec => unreachable, // above
+        .exec, .still => unreachable, // above
     }
     // Processes of one call each, so that each is told apart.
     for (0..rounds) |_| {
@@ -83,6 +85,17 @@ fn flip(_: usize) callconv(.c) u8 {
         @atomicStore(u64, &name[0], said, .monotonic);
     }
     return 0;
+}
+
+fn moveOne() void {
+    var waiter: t.Thread = .{};
+    waiter.start(wait, 0);
+    _ = t.must(.rename, .{ "low", "moved" });
+    t.exit(0);
+}
+
+fn wait(_: usize) callconv(.c) u8 {
+    while (true) _ = t.call(.pause, .{});
 }
 
 /// What others may do at any time: files that come and go under the same names as elsewhere.
