@@ -1,12 +1,12 @@
 // Processes outside of the build that it deals with without connecting to them: by a connection that they have made, through a FIFO, or
 // by reaching into them. Each is Python, so that the ways are those of ordinary programs.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync, existsSync, realpathSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { plainEnvironment, type Ran, recordOf, run, Scratch, until, users } from "./harness.ts";
+import { plainEnvironment, type Ran, recordOf, run, Scratch, tracee, until, users } from "./harness.ts";
 import { Outsiders, python, said } from "./outsiders.ts";
 
 const limitMs = 60_000;
@@ -75,6 +75,27 @@ tcp=socket.create_server(("${ownAddress}",0)); udp=socket.socket(socket.AF_INET,
       },
       limitMs,
     );
+
+    for (const count of [1, 20]) {
+      test(
+        `one datagram for somebody outside behind ${count} for the build itself, in one call`,
+        async () => {
+          using scratch = new Scratch(user);
+          const receiver = outside(
+            scratch,
+            `u=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); u.bind(("127.0.0.1",0)); print(u.getsockname()[1], flush=True); sys.stdin.read()`,
+          );
+          const at = (await said(receiver)).trim();
+          const ran = await run(scratch, [tracee("outsider", scratch), "datagrams", `${count}`, at], { trace: true });
+          expect(ran.stderr).not.toContain("tracee:");
+          expect(detailOf(ran, "delegated")).toEndWith(
+            `127.0.0.1:${at} (${realpathSync(python ?? "")}, process ${receiver.pid})`,
+          );
+          expect(verdictOf(ran)).toBe("incomplete");
+        },
+        limitMs,
+      );
+    }
 
     test(
       "a process of the build answers there: no gap",

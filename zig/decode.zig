@@ -22,7 +22,10 @@ pub const bytes_max = 512;
 /// Of a datagram with an address: a packet that QUIC begins with, which can only be opened whole.
 const datagram_max = 1536;
 const address_max = 128; // struct sockaddr_storage
+/// Whose data is looked at, of the messages of one call; whom the others are for is as well.
 const messages_max = 8;
+/// UIO_MAXIOV: more the kernel does not send at once.
+const addressed_max = 1024;
 
 /// Set in `Item.flags`: there was more.
 pub const item_cut = 1;
@@ -36,6 +39,8 @@ pub const received = 8;
 pub const peer_address = 9;
 pub const own_address = 10;
 pub const upper_directory = 11;
+/// Of several messages: the socket as `facts` of each further address, in their order (sockets.zig).
+pub const other_receiver = 12;
 
 /// Where the call is made.
 pub const Context = struct {
@@ -279,6 +284,25 @@ fn addMessages(context: *const Context, argument: Argument, items: *Items) sys.E
     for (0..@min(count, messages_max)) |i| {
         try addMessage(context, argument.index, context.word(argument.index) +% i * Message.stride(context), items, true);
     }
+    try addOtherAddresses(context, argument.index, count, items);
+}
+
+/// Of the messages behind the first few: each address once. What there is no room for makes the record `truncated`.
+fn addOtherAddresses(context: *const Context, index: u8, count: u64, items: *Items) sys.Error!void {
+    var last: [address_max]u8 = undefined;
+    var last_length: usize = 0;
+    for (messages_max..@max(messages_max, @min(count, addressed_max))) |i| {
+        const message = Message.read(context, context.word(index) +% i * Message.stride(context)) catch |e| return items.unreadable(e);
+        if (message.name == 0 or message.name_length == 0) continue;
+        var bytes: [address_max]u8 = undefined;
+        const wanted = bytes[0..@intCast(@min(message.name_length, address_max))];
+        const address = wanted[0 .. context.memory.read(context.owner.tid, message.name, wanted) catch |e| return items.unreadable(e)];
+        if (std.mem.eql(u8, address, last[0..last_length])) continue;
+        @memcpy(last[0..address.len], address);
+        last_length = address.len;
+        if (!hasBytes(items.written(), index, address)) items.add(.bytes, index, &.{address}, 0);
+        if (items.flags & records.bit(.truncated) != 0) return;
+    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -386,7 +410,7 @@ pub fn addTransfer(context: *const Context, role: watch.Role, is_addressed: bool
                 return length;
             };
             try addVector(context, message.vector, message.vector_length, sent, room, items);
-        },
+        } else if (role == .send_messages) try addOtherAddresses(context, 1, length, items),
         .option => try addBytes(context, 3, context.word(3), 4, items),
         .blind, .blind_into, .none, .duplicate, .duplicate_onto, .command, .close, .close_range => {},
     }
@@ -523,6 +547,31 @@ pub fn bytesOf(items: []const u8, argument: u8) ?[]const u8 {
         at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
     }
     return null;
+}
+
+/// Of the messages of a call, which have their addresses as bytes of the same argument: the next that was not among those before it.
+/// `at`: 0, and what it is set to.
+pub fn nextAddress(items: []const u8, argument: u8, at: *usize) ?[]const u8 {
+    while (at.* < items.len) {
+        const from = at.*;
+        const item = std.mem.bytesToValue(abi.Item, items[from..][0..@sizeOf(abi.Item)]);
+        const bytes = items[from + @sizeOf(abi.Item) ..][0..item.length];
+        at.* += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+        const is_address = item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument and bytes.len > 0;
+        if (is_address and !hasBytes(items[0..from], argument, bytes)) return bytes;
+    }
+    return null;
+}
+
+fn hasBytes(items: []const u8, argument: u8, wanted: []const u8) bool {
+    var at: usize = 0;
+    while (at < items.len) {
+        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
+        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
+        if (item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument and std.mem.eql(u8, bytes, wanted)) return true;
+        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+    }
+    return false;
 }
 
 /// Whether a socket's descriptor is among the items: what dup2 and its like are watched for.

@@ -54,6 +54,7 @@ pub fn onContact(tracer: *Tracer, thread: *Thread, result: i64, earlier: []const
     var facts = factsOf(thread, socket.descriptor, address, file.inode);
     if (is_connect) if (facts) |*known| expectEnd(tracer, thread, socket.descriptor, known);
     if (facts) |known| items.add(.socket, 0, &.{std.mem.asBytes(&known)}, 0);
+    addOtherReceivers(thread, socket.descriptor, earlier, file.inode, items);
     const is_fast = !is_connect and call.arguments[3] & fast_open != 0;
     // Whoever accepts it will see these.
     if (facts) |known| if ((is_connect or is_fast) and known.type == sock_stream) {
@@ -158,10 +159,30 @@ fn kindOf(facts: ?abi.SocketFacts, address: []const u8, is_connect: bool) ?watch
 /// struct sockaddr of the first item that has one.
 fn addressIn(items: []const u8, row: u8) ?[]const u8 {
     for (syscalls.rows[row].arguments) |argument| switch (argument.kind) {
-        .address, .message, .messages => return decode.bytesOf(items, argument.index),
+        .address, .message => return decode.bytesOf(items, argument.index),
+        .messages => {
+            var at: usize = 0;
+            return decode.nextAddress(items, argument.index, &at);
+        },
         else => {},
     };
     return null;
+}
+
+/// Who has the other end is looked for in lists of all sockets.
+const receivers_max = 64;
+
+/// Of several messages each may be for somebody else. Of those beyond the limit only the names tell.
+fn addOtherReceivers(thread: *const Thread, descriptor: i32, earlier: []const u8, own: u64, items: *decode.Items) void {
+    for (syscalls.rows[thread.call.row].arguments) |argument| if (argument.kind == .messages) {
+        var at: usize = 0;
+        _ = decode.nextAddress(earlier, argument.index, &at);
+        for (1..receivers_max) |_| {
+            const address = decode.nextAddress(earlier, argument.index, &at) orelse return;
+            const facts = factsOf(thread, descriptor, address, own) orelse return;
+            items.add(.socket, decode.other_receiver, &.{std.mem.asBytes(&facts)}, 0);
+        }
+    };
 }
 
 fn begin(tracer: *Tracer, thread: *Thread, what: watch_mod.Watch.What) void {

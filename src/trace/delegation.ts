@@ -8,7 +8,7 @@ import { type FoundPeer, type PeerFinder, peerText } from "./peers.ts";
 import { serviceName } from "./services.ts";
 import { isLoopback, type SocketAddress } from "./socket-address.ts";
 
-type SocketItem = SyscallItem & { kind: "socket" };
+export type SocketItem = SyscallItem & { kind: "socket" };
 
 export interface DelegationOptions {
   reportGap: ReportGap;
@@ -37,9 +37,8 @@ export class Delegation {
   }
 
   /** A connect that succeeded or is under way, or data that was sent to an address. */
-  onContact(event: SyscallEvent, address: SocketAddress, connection: NetworkConnection): void {
+  onContact(event: SyscallEvent, address: SocketAddress, connection: NetworkConnection, facts: SocketItem | undefined): void {
     const isUnix = address.family === "AF_UNIX";
-    const facts = itemOf(event, "socket", 0);
     // Of another address of this machine the tracer knows that it is one.
     if (!(isUnix && address.address !== "") && !isLoopback(address) && facts?.holder === undefined) return;
     const outside = isUnix ? this.#unixPeer(facts, address) : this.#portPeer(facts, address, connection);

@@ -4,7 +4,7 @@ import type { InheritedEvent, SyscallEvent, TrafficEvent } from "../native/event
 import { itemOf } from "./call-items.ts";
 import { Clients, clientAddress } from "./clients.ts";
 import { addBytes, type Entry } from "./connections.ts";
-import { Delegation } from "./delegation.ts";
+import { Delegation, type SocketItem } from "./delegation.ts";
 import { summarise } from "./endpoints.ts";
 import { fileKey, isSocket } from "./file-types.ts";
 import { dnsDatagramSpeaker, dnsStreamSpeaker, firstBytesSpeaker, quicSpeaker, type Speaker } from "./first-sends.ts";
@@ -50,6 +50,8 @@ const handlers: Readonly<Record<string, Handler>> = {
 
 /** abi.zig's Item.argument of what a message points at. */
 const messageData = 7;
+/** The same: the socket as its facts are for each address of several messages but the first, in the order of the addresses. */
+const otherReceiver = 12;
 const madeByCall = 6;
 const none = -1;
 const quicPort = 443;
@@ -164,7 +166,7 @@ export class Network {
       return;
     }
     this.#hearing.stop(socket);
-    this.#delegation.onContact(event, address, entry.connection);
+    this.#delegation.onContact(event, address, entry.connection, itemOf(event, "socket", 0));
     const open = { process: event.process, entry };
     const speaker = speakerFor(socket.type, address);
     // The kernel reports nothing sent on it, so only where the bytes are watched.
@@ -226,12 +228,18 @@ export class Network {
   /** Each datagram of several has its address before its data, if it has one. A single one's may come behind. */
   onSend(event: SyscallEvent, at: { address: number; data: number }): void {
     let address = event.name === "sendto" ? addressesIn(event, at.address)[0] : undefined;
-    if (address) this.#addressed(event, address);
+    const first = itemOf(event, "socket", 0);
+    if (address) this.#addressed(event, address, first);
+    const facts = event.items.filter((item): item is SocketItem => item.kind === "socket" && item.argument === otherReceiver);
+    const receivers = new Map<string, SocketItem | undefined>();
     for (const item of event.items) {
       if (item.kind !== "bytes") continue;
       if (item.argument === at.address && event.name !== "sendto") {
         address = decodeSocketAddress(item.bytes);
-        if (address) this.#addressed(event, address);
+        if (item.bytes.length === 0) continue;
+        const key = Buffer.from(item.bytes).toString("hex");
+        if (!receivers.has(key)) receivers.set(key, receivers.size === 0 ? first : facts[receivers.size - 1]);
+        if (address) this.#addressed(event, address, receivers.get(key));
       } else if (item.argument === at.data || item.argument === messageData) {
         this.#sent(event, address, item);
         address = undefined;
@@ -239,7 +247,7 @@ export class Network {
     }
   }
 
-  #addressed(event: SyscallEvent, address: SocketAddress): void {
+  #addressed(event: SyscallEvent, address: SocketAddress, facts: SocketItem | undefined): void {
     const socket = this.#socketOf(event);
     const entry = this.#entry(event, "sendto", address, socket.type);
     if (address.port === dnsPort) this.#processes.lookupsOf(event.process).add(address, []);
@@ -248,7 +256,7 @@ export class Network {
       this.#hearing.settle(open);
       return;
     }
-    this.#delegation.onContact(event, address, entry.connection);
+    this.#delegation.onContact(event, address, entry.connection, facts);
     // TCP fast open: a connect with its first bytes.
     if (socket.type === "SOCK_STREAM" && ((event.arguments[3] ?? 0n) & fastOpen) !== 0n) {
       this.#hearing.stop(socket);

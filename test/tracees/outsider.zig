@@ -1,6 +1,7 @@
 //! A descriptor that was opened outside of the build: `outsider serve SOCKET FILE` opens a file and gives its descriptor to one who
 //! connects; `outsider take SOCKET` connects, receives and reads it. `outsider hold FILE` opens and waits for its stdin's end;
-//! `outsider steal PID NUMBER` takes that process's descriptor by pidfd_getfd and reads it.
+//! `outsider steal PID NUMBER` takes that process's descriptor by pidfd_getfd and reads it. `outsider datagrams COUNT PORT` sends so many to a
+//! socket of its own and one more to that port, all by one sendmmsg.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -20,14 +21,43 @@ const Message = extern struct {
 
 pub fn main(init: std.process.Init.Minimal) void {
     const arguments: t.Arguments = .of(init);
-    const Mode = enum { serve, take, hold, steal };
+    const Mode = enum { serve, take, hold, steal, datagrams };
     switch (std.meta.stringToEnum(Mode, arguments.at(1) orelse "") orelse t.fail("outsider MODE", 0)) {
         .serve => serve(arguments.at(2).?, arguments.at(3).?),
         .take => take(arguments.at(2).?),
         .hold => hold(arguments.at(2).?),
         .steal => steal(arguments.number(2, 0), arguments.number(3, 0)),
+        .datagrams => datagrams(arguments.number(2, 1), @intCast(arguments.number(3, 0))),
     }
     t.exit(0);
+}
+
+/// struct sockaddr_in, of 127.0.0.1; the port as it is sent.
+const Port = extern struct { family: u16 = 2, port: u16 = 0, address: [4]u8 = .{ 127, 0, 0, 1 }, rest: u64 = 0 };
+const Several = extern struct {
+    name: *const Port,
+    name_length: u64 = @sizeOf(Port),
+    parts: *const [1]std.posix.iovec,
+    count: u64 = 1,
+    control: u64 = 0,
+    control_length: u64 = 0,
+    flags: u64 = 0,
+    sent: u64 = 0,
+};
+
+fn datagrams(count: u64, port: u16) void {
+    var own: Port = .{};
+    const receiver = t.must(.socket, .{ 2, 2, 0 });
+    _ = t.must(.bind, .{ receiver, &own, @sizeOf(Port) });
+    var length: u32 = @sizeOf(Port);
+    _ = t.must(.getsockname, .{ receiver, &own, &length });
+    const other: Port = .{ .port = std.mem.nativeToBig(u16, port) };
+    var byte: u8 = 'x';
+    const parts = [1]std.posix.iovec{.{ .base = @ptrCast(&byte), .len = 1 }};
+    var messages: [64]Several = @splat(.{ .name = &own, .parts = &parts });
+    messages[count].name = &other;
+    const sent = t.must(.sendmmsg, .{ t.must(.socket, .{ 2, 2, 0 }), &messages, count + 1, 0 });
+    if (sent != count + 1) t.fail("sendmmsg", @intCast(sent));
 }
 
 fn addressOf(path: []const u8) Address {
