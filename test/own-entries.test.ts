@@ -16,7 +16,7 @@ for (const user of users) {
         expect(ran.status).toBe(0);
         const record = recordOf(ran);
         const lines = parseLines(ran.stdout);
-        expect(lines.length).toBe(4);
+        expect(lines.length).toBe(6);
         expect(unseen(record, lines)).toEqual([]);
         // A pipe has no path, also when it is opened by a name.
         expect(inconsistencies(record, child.pid).filter(one => !one.includes("pipe:["))).toEqual([]);

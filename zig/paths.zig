@@ -36,6 +36,11 @@ pub const Place = struct {
         return patience.open(linux.AT.FDCWD, path, flags, false);
     }
 
+    fn openWithoutJumps(place: *const Place, directory: i32, path: [:0]const u8, flags: linux.O) sys.Opened {
+        const patience = place.patience orelse return sys.openWithoutJumps(directory, path, flags);
+        return patience.openWithoutJumps(directory, path, flags);
+    }
+
     fn openInRoot(place: *const Place, root: i32, path: [:0]const u8, flags: linux.O) sys.Opened {
         const patience = place.patience orelse return sys.openInRoot(root, path, flags);
         return patience.openInRoot(root, path, flags);
@@ -102,22 +107,26 @@ pub fn openInPlace(place: Place, path: []const u8, flags: linux.O) ?i32 {
     var buffer: [max + 64]u8 = undefined;
     if (path.len > max) return null;
     if (follow.isNeeded(path) or place.isServed()) return follow.open(place, path, flags.NOFOLLOW);
-    if (place.roots_differ) return openInRoot(place, path, flags, &buffer);
-    var at: usize = 0;
-    if (path[0] == '/') {
-        at = sys.append(&buffer, 0, path);
-    } else {
-        if (place.directory_path.len + 1 + path.len >= buffer.len) return null;
-        at = startOf(place, &buffer);
-        at = sys.append(&buffer, at, "/");
-        at = sys.append(&buffer, at, path);
-    }
-    buffer[at] = 0;
-    return place.open(buffer[0..at :0], flags).orNull();
+    const opened = (if (place.roots_differ) openInRoot(place, path, flags, &buffer) else openFromBase(place, path, flags, &buffer)) orelse return null;
+    return switch (opened) {
+        .descriptor => |number| number,
+        // Through a symlink to `/proc/self/cwd`, say, of whatever name.
+        .failed => |e| if (e == .LOOP or e == .XDEV) follow.open(place, path, flags.NOFOLLOW) else null,
+    };
 }
 
-/// With a root of its own: absolute symlinks must be followed in that root, which openat2 can (Linux 5.6).
-fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32 {
+fn openFromBase(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?sys.Opened {
+    if (path.len >= buffer.len) return null;
+    buffer[sys.append(buffer, 0, path)] = 0;
+    const text = buffer[0..path.len :0];
+    if (path[0] == '/') return place.openWithoutJumps(linux.AT.FDCWD, text, flags);
+    const directory = openBase(place) orelse return null;
+    defer sys.close(directory);
+    return place.openWithoutJumps(directory, text, flags);
+}
+
+/// With a root of its own: absolute symlinks must be followed in that root, which openat2 can (Linux 5.6). It refuses jumps by XDEV.
+fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?sys.Opened {
     const root = sys.open(linux.AT.FDCWD, sys.procPath(buffer, place.owner.tid, "root"), .{ .PATH = true, .CLOEXEC = true }).orNull() orelse return null;
     defer sys.close(root);
     var at: usize = 0;
@@ -132,7 +141,7 @@ fn openInRoot(place: Place, path: []const u8, flags: linux.O, buffer: []u8) ?i32
     } else if (path.len >= max) return null;
     at = sys.append(buffer, at, path);
     buffer[at] = 0;
-    return place.openInRoot(root, buffer[0..at :0], flags).orNull();
+    return place.openInRoot(root, buffer[0..at :0], flags);
 }
 
 /// Where a relative path starts from, as an O_PATH descriptor of ours.

@@ -155,7 +155,13 @@ pub const Patience = struct {
 
     /// openat2 with RESOLVE_IN_ROOT.
     pub fn openInRoot(patience: *Patience, root: i32, path: [:0]const u8, flags: linux.O) sys.Opened {
-        return patience.openBy(.{ .directory = root, .flags = flags, .in_root = true }, path, false);
+        return patience.openBy(.{ .directory = root, .flags = flags, .way = .in_root }, path, false);
+    }
+
+    /// openat2 with RESOLVE_NO_MAGICLINKS.
+    pub fn openWithoutJumps(patience: *Patience, directory: i32, path: [:0]const u8, flags: linux.O) sys.Opened {
+        if (patience.current == null) return sys.openWithoutJumps(directory, path, flags);
+        return patience.openBy(.{ .directory = directory, .flags = flags, .way = .without_jumps }, path, false);
     }
 
     fn openBy(patience: *Patience, how: Open, path: [:0]const u8, is_foreign: bool) sys.Opened {
@@ -169,13 +175,17 @@ pub const Patience = struct {
     const Open = struct {
         directory: i32,
         flags: linux.O,
-        in_root: bool = false,
+        way: enum { any, in_root, without_jumps } = .any,
         path: [paths.max + 64]u8 = undefined,
         result: sys.Opened = undefined,
 
         fn run(work: *Open) void {
             const path: [*:0]const u8 = @ptrCast(&work.path);
-            work.result = if (work.in_root) sys.openInRoot(work.directory, path, work.flags) else sys.open(work.directory, path, work.flags);
+            work.result = switch (work.way) {
+                .any => sys.open(work.directory, path, work.flags),
+                .in_root => sys.openInRoot(work.directory, path, work.flags),
+                .without_jumps => sys.openWithoutJumps(work.directory, path, work.flags),
+            };
         }
 
         fn discard(work: *Open) void {

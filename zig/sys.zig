@@ -199,6 +199,22 @@ pub fn openInRoot(root: i32, path: [*:0]const u8, flags: linux.O) Opened {
     return .of(linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
 }
 
+/// Symlinks of proc that are jumps (magic links) are not gone through: LOOP, which also is what a circle of others is. A kernel without
+/// openat2 (before Linux 5.6), or a profile that refuses it, goes through them.
+pub fn openWithoutJumps(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
+    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
+    const resolve_no_magiclinks = 0x02;
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_no_magiclinks };
+    const opened: Opened = .of(linux.syscall4(.openat2, @as(u32, @bitCast(directory)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
+    return switch (opened) {
+        .descriptor => opened,
+        .failed => |e| switch (e) {
+            .NOSYS, .PERM => open(directory, path, flags),
+            else => opened,
+        },
+    };
+}
+
 /// Only as far as the kernel knows all names on the way by itself; AGAIN: somebody would have to be asked, a disk or a server (openat2,
 /// Linux 5.12; a kernel without it answers always so).
 pub fn openCached(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {

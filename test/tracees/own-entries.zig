@@ -33,6 +33,14 @@ pub fn main(init: std.process.Init.Minimal) void {
 
     var cwd: [4096]u8 = undefined;
     const here = t.workingDirectory(&cwd);
+    // By symlinks whose names say nothing, where the working directory is not the tracer's.
+    _ = t.must(.mkdirat, .{ t.at_cwd, "below", 0o755 });
+    _ = t.must(.symlinkat, .{ "/proc/self/cwd", t.at_cwd, "here" });
+    _ = t.must(.chdir, .{"below"});
+    truncated("cut-named", "hand");
+    t.makeFile("old", "content\n");
+    _ = t.must(.renameat, .{ t.at_cwd, "../here/old", t.at_cwd, "../here/new" });
+    line.begin("renamed").number("pid", t.pid()).text("from", t.absolute(&old, "old")).end();
     _ = t.must(.chdir, .{"/proc"});
     t.close(t.open("self/maps", O.rdonly, 0));
     t.close(t.open("./thread-self/maps", O.rdonly, 0));
@@ -59,7 +67,10 @@ fn truncated(name: [*:0]const u8, comptime entry: []const u8) void {
     if (child == 0) {
         const descriptor = t.open(name, O.path, 0);
         var buffer: [64]u8 = undefined;
-        _ = t.must(.truncate, .{ t.format(&buffer, entry, .{descriptor}).ptr, @as(usize, 3) });
+        const is_link = comptime std.mem.eql(u8, entry, "hand");
+        const path = if (is_link) "hand" else t.format(&buffer, entry, .{descriptor});
+        if (is_link) _ = t.must(.symlinkat, .{ t.format(&buffer, "/proc/self/fd/{d}", .{descriptor}).ptr, t.at_cwd, path.ptr });
+        _ = t.must(.truncate, .{ path.ptr, @as(usize, 3) });
         var line: t.Line = .{};
         line.begin("written").number("pid", t.pid()).text("path", t.absolute(&path_buffer, std.mem.span(name))).text("how", "truncated").end();
         t.exit(0);
