@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { cilock, isRoot, nobody, type Ran, recordOf, run, Scratch, start, type User, users } from "./harness.ts";
+import { cilock, isRoot, nobody, type Ran, recordOf, run, Scratch, start, tracee, type User, users } from "./harness.ts";
 import { attestation, gaps, type Record } from "./record.ts";
 import { sha256 } from "./seen.ts";
 
@@ -221,6 +221,13 @@ test("the digests of a product are those that its last writer left, in every alg
     sha1: "f572d396fae9206628714fb2ce00f72e94f2258f",
     "gitoid:sha1": "gitoid:blob:sha1:ce013625030ba8dba906f756967f9e9ca394464a",
   });
+});
+
+test("a program in memory that the build has made is no material", async () => {
+  using scratch = prepared("self", ":");
+  const { record } = await build(scratch, `${tracee("exec-kinds", scratch)} >/dev/null`, true);
+  expect(JSON.stringify(record.processes)).toContain('"/memfd:in-memory"');
+  expect(Object.keys(leaves(record, "material")).filter(path => path.includes("memfd"))).toEqual([]);
 });
 
 /** Whether the process has the file open. */

@@ -145,6 +145,8 @@ export class Files {
   onSyscall(event: SyscallEvent): void {
     if (event.name === "mmap" || event.name === "mmap2") {
       this.#mapped(event);
+    } else if (event.name === "memfd_create") {
+      for (const item of event.items) if (item.kind === "descriptor") this.#inputs.madeInMemory(item.file);
     } else if (event.name === "mount" || event.name === "fsconfig") {
       this.#overlays.onSyscall(event);
     } else if (isFileOperation(event.name)) {

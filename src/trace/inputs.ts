@@ -4,7 +4,7 @@
 // is still from outside, or whoever opens a file for writing could hide that it was read.
 import type { FileIdentity } from "../native/events.ts";
 import { type Content, isKnown, settledAfterNs } from "./contents.ts";
-import { isPseudo, isRegular, isRemote } from "./file-types.ts";
+import { isPseudo, isRegular, isRemote, lifeKey } from "./file-types.ts";
 import type { DigestSet, InputFile } from "./observation.ts";
 import type { OpenForWriting, Writer, WrittenFile } from "./written-file.ts";
 
@@ -28,6 +28,8 @@ class Read implements InputFile {
   }
 }
 
+/** Files in memory that are remembered; others count as inputs. */
+const inMemoryMax = 100_000;
 /** Contents of one path. The first ones are listed: a path with more is being rewritten by somebody outside. */
 const contentsMax = 100;
 
@@ -42,6 +44,8 @@ export class Inputs {
   readonly #mayBeOverlaid: (path: string, file: FileIdentity) => boolean;
   /** Those of which it may. */
   readonly #overlaid = new Set<Read>();
+  /** Files in memory that the build has made. */
+  readonly #inMemory = new Set<string>();
 
   /**
    * `written`: what the build has opened for writing, until now; `originOf`: how it was called when the build came; `mayBeOverlaid`: it can have
@@ -55,6 +59,11 @@ export class Inputs {
     this.#written = written;
     this.#originOf = originOf;
     this.#mayBeOverlaid = mayBeOverlaid;
+  }
+
+  /** By memfd_create(2): whatever is in it, the build has put it there. */
+  madeInMemory(file: FileIdentity): void {
+    if (this.#inMemory.size < inMemoryMax) this.#inMemory.add(lifeKey(file));
   }
 
   /** From now on its times do not say whether it was written. */
@@ -85,6 +94,7 @@ export class Inputs {
     const written = this.#written(file);
     const before = written && this.#foreign.get(written);
     if (written && !before) return; // made
+    if (this.#inMemory.size > 0 && this.#inMemory.has(lifeKey(file))) return;
     const isRewritten = before !== undefined && !isUntouched(before, file);
     const read = readOf({ path, origin: this.#originOf(path), file, timeNs, isRewritten }, content);
     this.#add(read);
