@@ -6,6 +6,8 @@ import { dirname, join } from "node:path";
 import { runCommandLine } from "../src/cli.ts";
 import { commands } from "../src/commands/index.ts";
 
+import { dnsQuery } from "./network-bytes.ts";
+
 const cilock = join(dirname(import.meta.dir), "dist/cilock");
 const root = realpathSync(mkdtempSync(join(tmpdir(), "cilock-show-origin-")));
 const project = join(root, "project");
@@ -145,6 +147,59 @@ describe("who did what to a file", () => {
     expect(await show("untraced.json", "--file", "in.txt")).toContain("file in.txt\n  the record is of a run without --trace\n");
     expect(show("plain.json", "--file", "{".repeat(5000))).rejects.toThrow("--file");
   });
+});
+
+describe("whom it talked to", () => {
+  let port = 0;
+  const request = "GET / HTTP/1.1\r\nHost: registry.example\r\n\r\n";
+  beforeAll(async () => {
+    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: socket => void socket.end("0123456789") } });
+    port = server.port;
+    const octal = [...dnsQuery(1, "nosuch.example", 1)].map(byte => `\\${byte.toString(8).padStart(3, "0")}`).join("");
+    writeFileSync(
+      at("talk.sh"),
+      `exec 3<>/dev/tcp/127.0.0.1/${port}\nprintf '${request.replaceAll("\r\n", "\\r\\n")}' >&3\ncat <&3\nprintf '${octal}' >/dev/udp/127.0.0.1/53\n`,
+    );
+    for (const [name, predicate] of [
+      ["talk.json", "command-run/v0.1"],
+      ["talk2.json", "command-run/v0.2"],
+    ]) {
+      const words = ["run", "--signer-ephemeral", "-s", "talk", "--trace", "-o", name ?? "", "--predicate", predicate ?? ""];
+      const ran = Bun.spawn([cilock, ...words, "--", "bash", "talk.sh"], { cwd: root, stdio: ["ignore", "ignore", "ignore"] });
+      expect(await ran.exited).toBe(0);
+    }
+    server.stop(true);
+  });
+
+  for (const record of ["talk.json", "talk2.json"]) {
+    test(`${record}: by which process, how much, and which names it asked for`, async () => {
+      const text = await show(record, "--network");
+      const section = text.split("\n\nnetwork\n")[1] ?? text;
+      expect(section).toMatch(
+        new RegExp(
+          `^  to 127\\.0\\.0\\.1:${port} \\(registry\\.example\\): ${request.length} bytes sent, 1[01] received\n    by /\\S*/bash \\(process \\d+\\)$`,
+          "m",
+        ),
+      );
+      expect(section).toMatch(
+        /\n {2}names asked for\n {4}nosuch\.example, of 127\.0\.0\.1:53, by \/\S*\/bash \(process \d+\)\n$/,
+      );
+      const { endpoints, lookups } = JSON.parse(await show(record, "--network", "--json"));
+      const program = expect.stringMatching(/\/bash$/);
+      expect(endpoints).toContainEqual(
+        expect.objectContaining({
+          name: `127.0.0.1:${port} (registry.example)`,
+          direction: "out",
+          host: "registry.example",
+          bytes: { sent: request.length, received: expect.any(Number) },
+          process: { processid: expect.any(Number), program },
+        }),
+      );
+      expect(lookups).toEqual([
+        { names: ["nosuch.example"], server: "127.0.0.1:53", process: { processid: expect.any(Number), program } },
+      ]);
+    });
+  }
 });
 
 function sha256(text: string): string {

@@ -368,7 +368,10 @@ test("the same as JSON", async () => {
     exitcode: 2,
     completeness: { verdict: "incomplete", gaps: [{ count: 2 }] },
     undeclaredInputs: { total: 9, nobody: 4 },
-    endpoints: ["192.0.2.1:443 (example.test)", "unix:/run/x"],
+    endpoints: [
+      { name: "192.0.2.1:443 (example.test)", direction: "out", host: "example.test", port: 443, result: 0 },
+      { name: "unix:/run/x", peer: { service: "docker", processid: 7, program: "/bin/d" } },
+    ],
     traced: true,
     hermetic: false,
     notHermetic: ["reached", "others", "incomplete"],

@@ -30,6 +30,11 @@ export interface RecordEndpoint {
   port: number | undefined;
   via: string | undefined;
   result: number | string | undefined;
+  protocol: string | undefined;
+  count: number | undefined;
+  bytes: { sent: number; received: number } | undefined;
+  /** Who used it first. */
+  process: { pid: number; program: string | undefined } | undefined;
   peer: { service: string | undefined; pid: number | undefined; program: string | undefined } | undefined;
 }
 
@@ -50,6 +55,8 @@ export interface RecordProcess {
   programDigest: string | undefined;
   /** Earlier programs of the process. */
   images: readonly { program: string; digest: string | undefined }[];
+  /** Names that it asked for, by the server that it asked. */
+  lookups: readonly { names: readonly string[]; family: string; address: string; port: number | undefined }[];
   /** What it did to names. */
   names: readonly RecordNameChange[];
 }
@@ -121,10 +128,17 @@ function networkOf(summary: JsonObject, hermetic: boolean): RecordNetwork {
     port: definedNumber(endpoint.port),
     via: textOf(endpoint.via),
     result: textOf(endpoint.result) ?? definedNumber(endpoint.result),
+    protocol: textOf(endpoint.protocol),
+    count: definedNumber(endpoint.count),
+    bytes: endpoint.bytes === undefined ? undefined : bytesOf(objectOf(endpoint.bytes)),
+    process: endpoint.process === undefined ? undefined : processNamed(objectOf(endpoint.process)),
     peer: endpoint.peer === undefined ? undefined : peerOf(objectOf(endpoint.peer)),
   }));
   return { endpoints, unlisted: numberOf(summary.networkUnlisted), hermetic };
 }
+
+const bytesOf = ({ sent, received }: JsonObject) => ({ sent: numberOf(sent), received: numberOf(received) });
+const processNamed = ({ processid, program }: JsonObject) => ({ pid: numberOf(processid), program: textOf(program) });
 
 const peerOf = (peer: JsonObject) => ({
   service: textOf(peer.service),
@@ -169,6 +183,7 @@ function internedProcesses(run: JsonObject): RecordProcess[] | undefined {
         program: text(run.paths, image.execPathId),
         digest: digest(image.exeDigestId),
       })),
+      lookups: lookupsOf(objectOf(process.network)),
       names: namesOf(objectOf(process.fileOps)),
       argv: textsOf(at(run.argvs, process.argvId)),
     };
@@ -192,9 +207,22 @@ function processOf(process: JsonObject): RecordProcess {
       program: textOf(image.program) ?? "",
       digest: textOf(objectOf(image.exedigest).sha256),
     })),
+    lookups: lookupsOf(objectOf(process.network)),
     names: namesOf(objectOf(process.fileOps)),
     argv: textsOf(process.argv),
   };
+}
+
+function lookupsOf({ dnsLookups }: JsonObject): RecordProcess["lookups"] {
+  return objectsOf(dnsLookups).map(({ serverAddress, serverPort, names }) => {
+    const address = textOf(serverAddress) ?? "";
+    return {
+      names: textsOf(names),
+      family: address.includes(":") ? "AF_INET6" : "AF_INET",
+      address,
+      port: definedNumber(serverPort),
+    };
+  });
 }
 
 function namesOf({ renames, links, deletes }: JsonObject): RecordNameChange[] {

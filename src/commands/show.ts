@@ -17,7 +17,7 @@ import { print } from "./print.ts";
 
 export const showCommand: Command = {
   name: "show",
-  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--files] [--file PATH]... [--json]"],
+  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--network] [--files] [--file PATH]... [--json]"],
   details:
     "  Without -k the signature is not checked, and the second line says so;\n" +
     "  cilock verify is for decisions.\n" +
@@ -34,6 +34,11 @@ export const showCommand: Command = {
     { long: "artifacts", kind: "boolean", help: "list materials, products and subjects with their digests" },
     { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
     { long: "processes", kind: "boolean", help: "print the processes as a tree" },
+    {
+      long: "network",
+      kind: "boolean",
+      help: "list whom it talked to, by which process and how much, and the names it asked for",
+    },
     { long: "files", kind: "boolean", help: "list the files with their digests, r read, w written, rw both" },
     { long: "file", kind: "strings", value: "PATH", help: "who wrote, read and ran this file, or those that a glob matches" },
     { long: "json", kind: "boolean", help: "print the same as JSON: the overview, and the lists that the flags above ask for" },
@@ -59,6 +64,7 @@ const schema = z.object({
   artifacts: flag,
   undeclared: flag,
   processes: flag,
+  network: flag,
   files: flag,
   file: z.array(z.string().min(1, "--file is empty")).default([]),
   json: flag,

@@ -29,6 +29,8 @@ export function networkRows(network: ShownNetwork, completeness: ShownCompletene
 export function endpointNames(endpoints: readonly ShownEndpoint[]): string[] {
   const names = endpoints.flatMap(endpoint => {
     if (endpoint.direction === "out") return [endpointName(endpoint)];
+    // A client by a unix socket without a name: there is nothing to say.
+    if (endpoint.family === "AF_UNIX" && endpoint.address === "") return [];
     return endpoint.direction === "in" ? [`from ${endpointName(endpoint)}`] : [];
   });
   return [...new Set(names)];
@@ -45,14 +47,14 @@ function outsiderNames(endpoints: readonly ShownEndpoint[]): string[] {
   return [...new Set(names)];
 }
 
-function endpointName(endpoint: ShownEndpoint): string {
+export function endpointName(endpoint: ShownEndpoint): string {
   const { host, via, result } = endpoint;
   const failed = typeof result === "string" && result !== "EINPROGRESS" ? `: ${result}` : "";
   if (via !== undefined) return `${host ?? ""}${endpoint.port === undefined ? "" : `:${endpoint.port}`} via ${via}${failed}`;
   return `${placeOf(endpoint)}${host === undefined ? "" : ` (${host})`}${failed}`;
 }
 
-function placeOf({ family, address, port }: ShownEndpoint): string {
+export function placeOf({ family, address, port }: ShownEndpoint): string {
   if (family === "AF_UNIX") return `unix:${address}`;
   return `${address.includes(":") ? `[${address}]` : address}${port === undefined ? "" : `:${port}`}`;
 }

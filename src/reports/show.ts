@@ -10,11 +10,12 @@ import { type Paint, painter, type Style, verdictStyle } from "./colour.ts";
 import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
-import { endpointNames, networkRows } from "./network-text.ts";
+import { networkRows } from "./network-text.ts";
 import { printable, shellWord } from "./printable.ts";
 import type { NamedProgram } from "./program-name.ts";
 import { artifactSections, artifactsJson } from "./show-artifacts.ts";
 import { fileHistories, historiesJson, historyLines } from "./show-file.ts";
+import { endpointsJson, lookupsJson, networkLines } from "./show-network.ts";
 import { originJson, originRows } from "./show-origin.ts";
 import { undeclaredJson, undeclaredLines } from "./show-undeclared.ts";
 import { inputsText } from "./summary.ts";
@@ -51,6 +52,7 @@ export interface ShownParts {
   readonly files: boolean;
   readonly artifacts: boolean;
   readonly undeclared: boolean;
+  readonly network: boolean;
   /** Paths or globs. */
   readonly file: readonly string[];
 }
@@ -77,6 +79,7 @@ function sectionsOf(record: ShownRecord, parts: ShownParts): string[][] {
     sections.push([`file ${pattern}`, ...(run?.processes ? historyLines(fileHistories(record, pattern)) : untraced)]);
   }
   if (parts.artifacts) sections.push(...artifactSections(record));
+  if (parts.network) sections.push(["network", ...(run?.processes ? networkLines(run) : untraced)]);
   if (parts.undeclared) sections.push(["undeclared inputs", ...(run?.processes ? undeclaredLines(run) : untraced)]);
   return sections;
 }
@@ -270,7 +273,8 @@ export function showJson(record: Shown, parts: ShownParts): JsonObject {
     durationNs: run?.durationNs,
     traced: run && run.processes !== undefined,
     completeness: completeness && { verdict: completeness.verdict, gaps: completeness.gaps.map(gapJson) },
-    endpoints: run?.network && endpointNames(run.network.endpoints),
+    endpoints: run?.network && endpointsJson(run.network),
+    lookups: parts.network && run?.processes ? lookupsJson(run.processes) : undefined,
     ...(run?.network && hermeticJson(run.network, completeness ?? unknown)),
     undeclaredInputs: run?.undeclared?.counts,
     totals: run?.processes && totalsJson(run.processes),
