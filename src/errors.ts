@@ -12,6 +12,7 @@ export const exitStatus = {
   "outfile-unwritable": 125,
   "output-unwritable": 125,
   "output-unread": 125,
+  "output-lost": 125,
   "working-directory": 125,
   "input-unreadable": 125,
   "input-malformed": 125,

@@ -169,7 +169,7 @@ pub const Control = extern struct {
     understood: [understood_max]u64 = @splat(0),
 
     // Written by the signal handlers and the pump, in the front end.
-    /// Signals that somebody sent to us (not those of the terminal), and the first of them.
+    /// Signals that somebody sent to us (not those of the terminal), and the first of all that ask for an end.
     signals_received: u32 align(64) = 0,
     first_signal: u32 = 0,
     /// 1 once the tracer process is gone, however it ended; 2: it hangs in the kernel, and is not waited for.

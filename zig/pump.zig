@@ -14,6 +14,7 @@ const sys = @import("sys.zig");
 const thread = @import("thread.zig");
 const terminal = @import("terminal.zig");
 const children = @import("children.zig");
+const signals = @import("signals.zig");
 const redact = @import("redact.zig");
 const Sha256 = @import("sha256.zig").Sha256;
 const Session = @import("session.zig").Session;
@@ -29,6 +30,9 @@ pub const Summary = extern struct {
     length: u64,
     redactions: u64,
     sha256: [32]u8,
+    /// Bytes that the command has written and that could not be passed on, at least, and why. 0: none.
+    lost: u64,
+    errno: u64,
 };
 
 const F_SETPIPE_SZ = 1031;
@@ -90,22 +94,34 @@ pub const Pump = struct {
     fn waitForTracer(pump: *Pump) bool {
         const session = pump.session;
         var ending_since_ns: ?u64 = null;
+        var group_told = false;
         while (true) {
             var descriptors = [2]linux.pollfd{
                 .{ .fd = pump.tracer_pidfd, .events = linux.POLL.IN, .revents = 0 },
                 .{ .fd = pump.window, .events = linux.POLL.IN, .revents = 0 },
             };
-            const timeout: i32 = if (ending_since_ns == null) look_again_ms else killing_pause_ms;
+            const awaits_end = signals.hasHungUp() and !group_told;
+            const timeout: i32 = if (ending_since_ns == null and !awaits_end) look_again_ms else killing_pause_ms;
             const ready = sys.poll(&descriptors, timeout) catch continue;
             if (ready > 0 and descriptors[1].revents != 0) pump.copyWindowSize();
             if (ready > 0 and descriptors[0].revents != 0) return true;
-            const is_over = @atomicLoad(u32, &session.control.phase, .acquire) >= @backingInt(abi.Phase.done); // pairs with setPhase
+            const phase = @atomicLoad(u32, &session.control.phase, .acquire); // pairs with setPhase
+            const is_over = phase >= @backingInt(abi.Phase.done);
+            if (awaits_end and !is_over and phase >= @backingInt(abi.Phase.draining)) {
+                group_told = true;
+                tellGroupOfHangUp();
+            }
             if (!is_over and !session.killRequested()) continue;
             const since = ending_since_ns orelse sys.nowNs();
             ending_since_ns = since;
             if (session.killRequested()) children.killTracedBy(session.tracer_pid);
             if (sys.nowNs() - since > @as(u64, if (is_over) end_max_ns else killing_max_ns)) return false;
         }
+    }
+
+    /// As the kernel does when the leader of the session has ended: in a bare run that is the command.
+    fn tellGroupOfHangUp() void {
+        for ([_]linux.SIG{ .HUP, .CONT }) |signal| sys.kill(0, signal) catch {};
     }
 
     /// The command got its SIGWINCH from the real terminal at the same time as we did, and may have asked its own
@@ -139,6 +155,8 @@ pub const Stream = struct {
     capture: []align(4096) u8 = &.{},
     captured: usize = 0,
     capture_limit: usize = 0,
+    lost: u64 = 0,
+    errno: u32 = 0,
 
     const Redactor = redact.Redactor(Stream);
 
@@ -157,6 +175,8 @@ pub const Stream = struct {
             .length = stream.length,
             .redactions = stream.redactor.count,
             .sha256 = stream.hash.final(),
+            .lost = stream.lost,
+            .errno = stream.errno,
         };
     }
 
@@ -181,8 +201,27 @@ pub const Stream = struct {
             if (length == 0) return;
             const passed = stream.passOn(into[0..length]);
             stream.redactor.push(length);
-            // Nobody reads us any more. The command is to find that out as it would have without us: by SIGPIPE.
-            if (!passed) return;
+            // The command is to find that out as it would have without us, where nobody reads any more: by SIGPIPE.
+            if (!passed) {
+                if (stream.errno != 0) stream.takeRest();
+                return;
+            }
+        }
+    }
+
+    /// What is in the pipe: the command was told that it is written. Once, since a writer may go on until its pipe is closed.
+    fn takeRest(stream: *Stream) void {
+        var left: usize = chunk_size;
+        while (left > 0) {
+            const space = stream.redactor.space();
+            const length = sys.read(stream.source, space[0..@min(space.len, left)]) catch |e| switch (e) {
+                error.Interrupted => continue,
+                else => return,
+            };
+            if (length == 0) return;
+            stream.redactor.push(length);
+            stream.lost += length;
+            left -= length;
         }
     }
 
@@ -199,21 +238,32 @@ pub const Stream = struct {
         }
     }
 
+    /// False: no more can be passed on. That a reader has gone is no error, as in a bare run.
     fn passOn(stream: *Stream, bytes: []const u8) bool {
         if (stream.target < 0) return true;
         var rest = bytes;
         while (rest.len > 0) {
-            const length = sys.write(stream.target, rest) catch |e| switch (e) {
-                error.Interrupted => continue,
-                // Somebody who shares our stdout has made it non-blocking.
-                error.WouldBlock => {
-                    var descriptors = [1]linux.pollfd{.{ .fd = stream.target, .events = linux.POLL.OUT, .revents = 0 }};
-                    _ = sys.poll(&descriptors, -1) catch {};
+            const e = switch (sys.tryWrite(stream.target, rest)) {
+                .length => |length| {
+                    rest = rest[length..];
                     continue;
                 },
-                else => return false,
+                .failed => |e| e,
             };
-            rest = rest[length..];
+            switch (e) {
+                .INTR => {},
+                // Somebody who shares our stdout has made it non-blocking.
+                .AGAIN => {
+                    var descriptors = [1]linux.pollfd{.{ .fd = stream.target, .events = linux.POLL.OUT, .revents = 0 }};
+                    _ = sys.poll(&descriptors, -1) catch {};
+                },
+                .PIPE => return false,
+                else => {
+                    stream.errno = sys.errnoNumber(e);
+                    stream.lost = rest.len;
+                    return false;
+                },
+            }
         }
         return true;
     }

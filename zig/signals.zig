@@ -3,12 +3,15 @@
 //!
 //! | signal                | from a process (si_code <= 0)                              | from the terminal |
 //! |-----------------------|------------------------------------------------------------|-------------------|
-//! | HUP, INT, QUIT, TERM  | first: passed on, noted; second: everything is killed       | nothing           |
+//! | HUP, INT, QUIT, TERM  | first: passed on, noted; second: everything is killed       | noted             |
 //! | USR1, USR2, CONT      | passed on                                                  | nothing           |
 //! | ALRM                  | passed on, noted; a timer that was set before our start too |                   |
 //! | VTALRM, PROF          | passed on, a timer's too                                   |                   |
 //! | XCPU, IO, STKFLT, 35… | passed on                                                  |                   |
 //! | WINCH                 | nothing                                                    | size of the ptys  |
+//!
+//! But when a terminal hangs up the kernel tells the leader of its session, and nobody else until that one has ended. Where we lead
+//! it (`ssh -t`, script(1)) the command would: it gets its SIGHUP from us, and after its end the rest of our group (pump.zig).
 //!
 //! Not caught: KILL and STOP; those of faults; PIPE, CHLD, URG and XFSZ, which say something about ourselves; 32 to 34 and PWR,
 //! which the C library and the JavaScript engine need.
@@ -52,9 +55,13 @@ fn roleOf(signal: linux.SIG) Role {
 /// machine the two can be far apart; a second signal that somebody means comes later, or from another process.
 const same_signal_ms = 1000;
 
+/// Of kill(2). Nobody can claim it for another (rt_sigqueueinfo(2)).
+const si_user = 0;
+
 var session: ?*Session = null;
 var command_pidfd: i32 = -1;
 var window: i32 = -1;
+var hung_up = false;
 /// The last interrupt: one word, since two handlers can run at the same time in two threads.
 var last_interrupt: u64 = @bitCast(Interrupt{});
 
@@ -108,16 +115,19 @@ fn onSignal(signal: linux.SIG, info: *const linux.siginfo_t, _: ?*anyopaque) cal
     const of = session orelse return;
     const role = roleOf(signal);
     if (role == .window) return sys.notify(window);
+    if (info.code == si_user and senderOf(info) == @as(u32, @bitCast(of.front_pid))) return; // to our group, by ourselves
     const is_timer = role == .alarm or role == .timer;
     // The terminal's or the kernel's: the command has it. But timers outlive an exec (`perl -e 'alarm 9; exec @ARGV'`) and no fork.
-    if (info.code > 0 and !is_timer) return;
+    const is_kernels = info.code > 0 and !is_timer;
+    if (is_kernels and role != .interrupt) return;
+    if (!is_kernels and role == .interrupt and isRepetition(signal, senderOf(info))) return;
     const control = of.control;
     const ends = role == .interrupt or role == .alarm;
-    if (role == .interrupt) {
-        const sender: u32 = @bitCast(info.fields.common.first.piduid.pid);
-        if (isRepetition(signal, sender)) return;
-    }
     if (ends) _ = @cmpxchgStrong(u32, &control.first_signal, 0, @backingInt(signal), .acq_rel, .acquire);
+    if (is_kernels) {
+        if (signal == .HUP and sys.leadsSession()) passHangUp();
+        return;
+    }
     if (role == .interrupt) {
         if (@atomicRmw(u32, &control.signals_received, .Add, 1, .acq_rel) > 0) {
             killAll(of);
@@ -125,7 +135,28 @@ fn onSignal(signal: linux.SIG, info: *const linux.siginfo_t, _: ?*anyopaque) cal
         }
         of.wakeFrontEnd();
     }
+    toCommand(signal);
+}
+
+fn toCommand(signal: linux.SIG) void {
     _ = linux.syscall4(.pidfd_send_signal, @as(u32, @bitCast(command_pidfd)), @backingInt(signal), 0, 0);
+}
+
+/// One that is stopped is to see it too: the kernel sends both.
+fn passHangUp() void {
+    toCommand(.HUP);
+    toCommand(.CONT);
+    @atomicStore(bool, &hung_up, true, .release); // pairs with hasHungUp
+    sys.notify(window); // the pump's watching thread looks
+}
+
+/// Whether the terminal of the session that we lead is gone.
+pub fn hasHungUp() bool {
+    return @atomicLoad(bool, &hung_up, .acquire); // pairs with passHangUp
+}
+
+fn senderOf(info: *const linux.siginfo_t) u32 {
+    return @bitCast(info.fields.common.first.piduid.pid);
 }
 
 fn isRepetition(signal: linux.SIG, sender: u32) bool {

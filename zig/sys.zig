@@ -252,6 +252,16 @@ pub fn write(descriptor: i32, bytes: []const u8) Error!usize {
     return check(linux.write(descriptor, bytes.ptr, bytes.len));
 }
 
+/// A number of bytes, or why there is none.
+pub const Written = union(enum) { length: usize, failed: linux.E };
+
+/// Where it matters which error it is.
+pub fn tryWrite(descriptor: i32, bytes: []const u8) Written {
+    const rc = linux.write(descriptor, bytes.ptr, bytes.len);
+    const e = linux.errno(rc);
+    return if (e == .SUCCESS) .{ .length = rc } else .{ .failed = e };
+}
+
 pub fn readLink(directory: i32, path: [*:0]const u8, into: []u8) Error![]u8 {
     const length = try check(linux.readlinkat(directory, path, into.ptr, into.len));
     return into[0..length];
@@ -516,6 +526,11 @@ pub fn ownPid() i32 {
 pub fn groupOf(process: i32) i32 {
     const rc = linux.syscall1(.getpgid, @as(u32, @bitCast(process)));
     return @intCast(check(rc) catch return 0);
+}
+
+pub fn leadsSession() bool {
+    const rc = linux.syscall1(.getsid, 0);
+    return (check(rc) catch return false) == @as(usize, @intCast(ownPid()));
 }
 
 /// Whether two threads have one memory (kcmp(2)). False also where that cannot be asked.

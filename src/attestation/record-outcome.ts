@@ -10,12 +10,17 @@ export interface RecordOutcome {
   exitStatus: number | undefined;
   /** The signal that cilock was sent meanwhile. */
   interrupted: string | undefined;
+  /** Which output could not be written, though the command was told that it is. */
+  lost: readonly ("stdout" | "stderr")[];
 }
 
 const typePattern = /\/command-run\/(v0\.[0-9]+)$/;
+const stream = z.object({ undelivered: z.unknown() }).nullish().catch(undefined);
 const schema = z.object({
   exitcode: z.number().nullish().catch(Number.NaN),
   interrupted: z.string().nullish().catch(undefined),
+  stdoutDigest: stream,
+  stderrDigest: stream,
 });
 
 /** Undefined: it is no record of a command. Of several commands the first that did not succeed. */
@@ -26,14 +31,20 @@ export function readOutcome(collection: Collection): RecordOutcome | undefined {
     const fields = readFields(isJsonObject(attestation) ? attestation : {}, schema, "a command-run attestation");
     // v0.2 leaves out a zero; v0.1 never does.
     const exitStatus = fields.exitcode ?? (version === "v0.2" ? 0 : Number.NaN);
-    return { exitStatus: Number.isNaN(exitStatus) ? undefined : exitStatus, interrupted: fields.interrupted ?? undefined };
+    const lost = (["stdout", "stderr"] as const).filter(name => fields[`${name}Digest`]?.undelivered != null);
+    return { exitStatus: Number.isNaN(exitStatus) ? undefined : exitStatus, interrupted: fields.interrupted ?? undefined, lost };
   });
-  return outcomes.find(({ exitStatus }) => exitStatus !== 0) ?? outcomes[0];
+  return outcomes.find(outcome => !succeeded(outcome)) ?? outcomes[0];
 }
 
-export function describeOutcome({ exitStatus, interrupted }: RecordOutcome): string {
+export function succeeded({ exitStatus, lost }: RecordOutcome): boolean {
+  return exitStatus === 0 && lost.length === 0;
+}
+
+export function describeOutcome({ exitStatus, interrupted, lost }: RecordOutcome): string {
   const status = exitStatus === undefined ? "exit status not recorded" : `exit status ${exitStatus}${signalText(exitStatus)}`;
-  return interrupted === undefined ? status : `${status}, after cilock was sent ${interrupted}`;
+  const after = interrupted === undefined ? "" : `, after cilock was sent ${interrupted}`;
+  return `${status}${after}${lost.length === 0 ? "" : `, and its ${lost.join(" and ")} could not be written`}`;
 }
 
 /** The format has one number for both: a command can also end with such a status by itself. */

@@ -7,7 +7,7 @@ import { type Envelope, findSignature, inTotoPayloadType } from "./envelope.ts";
 import { describeAlgorithm } from "./key-algorithm.ts";
 import type { PublicKey } from "./keys.ts";
 import { type RecordCompleteness, readCompleteness } from "./record-completeness.ts";
-import { describeOutcome, type RecordOutcome, readOutcome } from "./record-outcome.ts";
+import { describeOutcome, type RecordOutcome, readOutcome, succeeded } from "./record-outcome.ts";
 import { checkTrees, describeTreeProblem, type RecordTree } from "./record-trees.ts";
 import { parseStatement, type Statement } from "./statement.ts";
 
@@ -192,7 +192,7 @@ function checkOutcome(outcome: RecordOutcome | undefined, required: boolean): Ch
     return required ? [{ name, status: "refused", detail, code: "command-failed" }] : [];
   }
   const detail = describeOutcome(outcome);
-  if (outcome.exitStatus === 0) return [{ name, status: required ? "passed" : "noted", detail }];
+  if (succeeded(outcome)) return [{ name, status: required ? "passed" : "noted", detail }];
   return [required ? { name, status: "refused", detail, code: "command-failed" } : { name, status: "warned", detail }];
 }
 

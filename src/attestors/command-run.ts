@@ -178,8 +178,13 @@ function* decodedPieces(bytes: Uint8Array): Generator<string> {
   yield decoder.decode();
 }
 
-export function streamJson({ sha256, length, bytes }: CapturedStream): JsonObject {
-  return { sha256, bytes: length, captured: bytes.length };
+export function streamJson({ sha256, length, bytes, undelivered }: CapturedStream): JsonObject {
+  return omitUndefined({
+    sha256,
+    bytes: length,
+    captured: bytes.length,
+    undelivered: undelivered && { bytes: undelivered.bytes, error: undelivered.error },
+  });
 }
 
 export function summaryJson(observation: Observation, redactions: number): JsonObject {

@@ -14,6 +14,7 @@ import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts"
 import type { Observation } from "../trace/observation.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
+import { statusOf } from "./lost-output.ts";
 import { spoolDirectory } from "./outfile.ts";
 import { type Artifacts, artifactsOf, type TracedFiles } from "./run-artifacts.ts";
 import { type FactsBefore, readBefore, type Warn } from "./run-facts.ts";
@@ -62,6 +63,7 @@ export const runCommand: Command = {
 
     const before = readBefore(plan, io.environment, warn);
     const { observation, traced } = await observe(plan, session, before);
+    const status = await statusOf(observation, io);
     const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
     await addUnlisted(observation, artifacts);
     const { EnvelopeAhead, attestAll, hasMatchableSubject, signRecord, sizeRemark, writeRecord } = await loadRecording();
@@ -81,7 +83,7 @@ export const runCommand: Command = {
     if (remark !== undefined) warn(remark.kind, remark.text);
     const invokedAs = invokedWord(session.argv[0]);
     await report(plan, io, { facts, attestors: names, record, written, warnings, hidden: hiddenValues(attestations), invokedAs });
-    return observation.exitCode;
+    return status;
   },
 };
 

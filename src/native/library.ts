@@ -40,6 +40,10 @@ export interface StreamSummary {
   length: bigint;
   redactions: bigint;
   sha256: Uint8Array;
+  /** Bytes that could not be passed on, at least. */
+  lost: bigint;
+  /** Why; 0: nothing was lost. */
+  errno: number;
 }
 
 export class Library {
@@ -119,12 +123,13 @@ export class Library {
 
   /** What was captured stays where it is, in memory that nobody gives back. */
   stream(index: 0 | 1): StreamSummary {
-    const summary = new Uint8Array(64);
+    const summary = new Uint8Array(80);
     this.#symbols.cilock_stream(index, summary);
-    const words = new BigUint64Array(summary.buffer, 0, 4);
+    const words = new BigUint64Array(summary.buffer);
     const [address = 0n, captured = 0n, length = 0n, redactions = 0n] = words;
+    const [lost = 0n, errno = 0n] = words.subarray(8);
     const bytes = captured === 0n ? new Uint8Array(0) : new Uint8Array(view(Number(address) as Pointer, captured));
-    return { captured: bytes, length, redactions, sha256: summary.slice(32) };
+    return { captured: bytes, length, redactions, sha256: summary.slice(32, 64), lost, errno: Number(errno) };
   }
 }
 

@@ -16,6 +16,10 @@ const words: Record<number, string> = {
   [constants.errno.ELOOP]: "too many symbolic links",
   [constants.errno.ENAMETOOLONG]: "name too long",
   [constants.errno.ENOSYS]: "not supported by this kernel",
+  [constants.errno.ENOSPC]: "no space left on device",
+  [constants.errno.EDQUOT]: "disk quota exceeded",
+  [constants.errno.EFBIG]: "file too large",
+  [constants.errno.EIO]: "input/output error",
 };
 
 /** Of several names of a number the first one counts: SIGABRT before SIGIOT. */

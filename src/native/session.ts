@@ -9,7 +9,7 @@ import { ControlBlock, type StartOptions } from "./control.ts";
 import { RecordError } from "./decoder.ts";
 import type { Event } from "./events.ts";
 import { Library, splitStrings } from "./library.ts";
-import { signalName } from "./names.ts";
+import { errnoName, errnoText, signalName } from "./names.ts";
 import { cannotStart, knownObstacle, tracingImpossible } from "./obstacles.ts";
 import { Rings } from "./ring.ts";
 import {
@@ -186,8 +186,14 @@ export class Session {
   }
 
   #stream(index: 0 | 1): CapturedStream {
-    const { captured, length, redactions, sha256 } = this.#library.stream(index);
-    return { bytes: captured, sha256: sha256.toHex(), length: Number(length), redactions: Number(redactions) };
+    const { captured, length, redactions, sha256, lost, errno } = this.#library.stream(index);
+    return {
+      bytes: captured,
+      sha256: sha256.toHex(),
+      length: Number(length),
+      redactions: Number(redactions),
+      ...(errno === 0 ? {} : { undelivered: { bytes: Number(lost), error: errnoName(errno), reason: errnoText(errno) } }),
+    };
   }
 
   /** What keeps other processes from our memory; asked now, not remembered from the start. */

@@ -36,6 +36,7 @@ export const remedies: Readonly<Record<string, string>> = {
   "group-signal-kept": "nothing: the build got its signal",
   limit: "what was beyond the limit is missing; docs/completeness.md lists the limits",
   truncated: "use response files or fewer variables",
+  "output-lost": "make room where stdout and stderr go to, and run the build again",
   interrupted: "run the build again",
   "changed-while-read": "do not read a file while another process writes it, or read it when that one has ended",
   "overwritten-unread": "nothing, if only the last content matters",

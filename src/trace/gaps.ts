@@ -67,7 +67,11 @@ export const gapTable = {
     severity: "gap",
     sentence: "arguments or environment of a program, or a path, were longer than the limit and were cut",
   },
-  interrupted: { severity: "note", sentence: "a signal was sent to us while the command ran, and passed on" },
+  "output-lost": {
+    severity: "gap",
+    sentence: "output of the command could not be written to where it was to go, though the command was told that it is written",
+  },
+  interrupted: { severity: "note", sentence: "a signal was sent to us, and to the command, while it ran" },
   "changed-while-read": { severity: "gap", sentence: "a file changed before its digest was done" },
   "overwritten-unread": {
     severity: "note",

@@ -15,6 +15,17 @@ export interface CapturedStream {
   length: number;
   /** How many secret values were replaced in it. */
   redactions: number;
+  /** Where we could not write to our own stdout or stderr. */
+  undelivered?: Undelivered;
+}
+
+export interface Undelivered {
+  /** Written by the command and passed on to nobody, at least. */
+  bytes: number;
+  /** Name of the errno. */
+  error: string;
+  /** In words. */
+  reason: string;
 }
 
 export interface Observation {

@@ -14,7 +14,7 @@ import type { FileFigures } from "./file-figures.ts";
 import { Files } from "./files.ts";
 import { type KeyFile, KeyFiles } from "./key-files.ts";
 import { Network } from "./network.ts";
-import type { Hex, ProcessObservation, TraceFiles, TraceObservation } from "./observation.ts";
+import type { Hex, ProcessObservation, TraceFiles, TraceObservation, Undelivered } from "./observation.ts";
 import { FilesOfProcess } from "./observed-process.ts";
 import { OutsideOpens } from "./outside-opens.ts";
 import { createPeerFinder } from "./peers.ts";
@@ -59,6 +59,8 @@ export interface TraceOutcome {
   survivorsKilled: number;
   /** Name of the signal that we were sent. */
   interrupted?: string | undefined;
+  stdout?: { undelivered?: Undelivered };
+  stderr?: { undelivered?: Undelivered };
 }
 
 export class Trace {
@@ -210,6 +212,10 @@ export class Trace {
     this.#network.finish();
     this.#outsideOpens.finish();
     for (let i = this.#survivors; i < outcome.survivorsKilled; i++) this.#gaps.report("survivor-killed", 0);
+    for (const name of ["stdout", "stderr"] as const) {
+      const lost = outcome[name]?.undelivered;
+      if (lost !== undefined) this.#gaps.report("output-lost", 0, `${name}, ${lost.bytes} bytes or more (${lost.error})`);
+    }
     if (outcome.interrupted !== undefined) this.#gaps.report("interrupted", 0, outcome.interrupted);
     this.#traceFiles = this.#files.takeFiles();
     const factsOf = (serial: number) => this.#files.factsOf(serial);

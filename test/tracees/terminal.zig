@@ -1,5 +1,6 @@
 //! Runs a program in a terminal of its own: `terminal PROGRAM ARGUMENT…`. Our stdin is what is typed, our stdout what
 //! the screen shows. Ends with the program's status, 128 + n after signal n. The end of stdin is the end of typing, not of the program.
+//! A NUL on stdin hangs up: the terminal is gone, as when a connection breaks.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
@@ -32,18 +33,27 @@ pub fn main(init: std.process.Init.Minimal) void {
             .{ .fd = @intCast(master), .events = 1, .revents = 0 },
         };
         if (t.call(.poll, .{ &polled, polled.len, -1 }) < 0) continue;
-        if (polled[0].revents != 0) typing = copy(0, master);
+        if (polled[0].revents != 0) switch (pass(0, master)) {
+            .more => {},
+            .end => typing = false,
+            .hang_up => {
+                t.close(master);
+                break;
+            },
+        };
         // EIO when the last one that had the slave open is gone.
-        if (polled[1].revents != 0 and !copy(master, 1)) break;
+        if (polled[1].revents != 0 and pass(master, 1) == .end) break;
     }
     const status = t.reap(child);
     t.exit(@intCast(if (status & 0x7f == 0) status >> 8 & 0xff else 128 + (status & 0x7f)));
 }
 
-fn copy(from: usize, to: usize) bool {
+fn pass(from: usize, to: usize) enum { more, end, hang_up } {
     var buffer: [4096]u8 = undefined;
     const length = t.call(.read, .{ from, &buffer, buffer.len });
-    if (length <= 0) return false;
-    t.writeAll(to, buffer[0..@intCast(length)]);
-    return true;
+    if (length <= 0) return .end;
+    const bytes = buffer[0..@intCast(length)];
+    if (from == 0 and bytes[bytes.len - 1] == 0) return .hang_up;
+    t.writeAll(to, bytes);
+    return .more;
 }
