@@ -153,7 +153,11 @@ describe("whom it talked to", () => {
   let port = 0;
   const request = "GET / HTTP/1.1\r\nHost: registry.example\r\n\r\n";
   beforeAll(async () => {
-    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: socket => void socket.end("0123456789") } });
+    // bash writes line by line: whoever answers the first one kills it by the second.
+    const end = (socket: { end(text: string): unknown }, data: Buffer) => {
+      if (data.toString().endsWith("\r\n\r\n") || data.toString() === "\r\n") socket.end("0123456789");
+    };
+    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: end } });
     port = server.port;
     const octal = [...dnsQuery(1, "nosuch.example", 1)].map(byte => `\\${byte.toString(8).padStart(3, "0")}`).join("");
     writeFileSync(
