@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { nobody, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
+import { isRoot, nobody, recordOf, Scratch, start, tracee, until, users } from "./harness.ts";
 import { Outsiders, python, said } from "./outsiders.ts";
 import { gaps } from "./record.ts";
 import { inconsistencies, parseLines, unseen } from "./seen.ts";
@@ -87,6 +87,22 @@ for (const user of users) {
       expect(gaps(sent)).toEqual(["delegated"]);
       expect(gaps(old)).toEqual(["delegated"]);
       for (const one of [sent, old]) expect(detailOf(one)).toContain(`System V message queue ${number}`);
+    });
+
+    test.if(user === "self" && isRoot)("a queue that somebody outside has made is one as a file too", async () => {
+      using scratch = new Scratch(user);
+      const key = `${0x7e59_0000 + (process.pid & 0xffff)}`;
+      const name = `queues-of-${key}`;
+      const holder = outsideProgram(scratch, "queues", "hold", key, name);
+      await holder.stdout.getReader().read();
+      const script = `mkdir q && mount -t mqueue q q && echo work > q/${name}`;
+      const ran = await start(scratch, ["unshare", "-m", "--", "/bin/sh", "-c", script], { trace: true }).end();
+      holder.stdin.end();
+      expect(await holder.exited).toBe(0);
+      if (ran.stderr.includes("mount:")) return; // mounts are not allowed here
+      const record = recordOf(ran);
+      expect(gaps(record)).toEqual(["delegated"]);
+      expect(record.commandRun.completeness?.gaps[0]?.detail).toContain("POSIX message queue");
     });
 
     test("queues and shared memory of the build's own are none", async () => {

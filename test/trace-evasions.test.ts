@@ -158,6 +158,14 @@ describe.if(isRoot && isWritable(corePattern))("the kernel is told which program
     expect([gap?.kind, gap?.detail.includes(`the kernel, by ${corePattern}`)]).toEqual(["delegated", true]);
   });
 
+  test("by an option of a mount", async () => {
+    using scratch = new Scratch();
+    const script = "mkdir m && mount -t cgroup -o none,name=cilock-test,release_agent=/bin/false cgroup m; umount m";
+    const ran = await run(scratch, ["unshare", "-m", "--", "/bin/sh", "-c", script], { trace: true });
+    if (ran.status !== 0) return; // mounts, or this kind of them, are not allowed here
+    expect(gaps(recordOf(ran))).toContain("delegated");
+  });
+
   test("by that file alone, mounted elsewhere", async () => {
     using scratch = new Scratch();
     const script = `: > harmless && mount --bind ${corePattern} harmless && : >> harmless`;

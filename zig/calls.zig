@@ -12,6 +12,7 @@ const decode = @import("decode.zig");
 const families = @import("families.zig");
 const guards = @import("guards.zig");
 const ipc = @import("ipc.zig");
+const kernel_programs = @import("kernel_programs.zig");
 const kernel_reached = @import("kernel_reached.zig");
 const name_changes = @import("name_changes.zig");
 const name_checks = @import("name_checks.zig");
@@ -410,6 +411,7 @@ fn consequences(tracer: *Tracer, thread: *Thread, row: *const Row, result: i64) 
             tracer.mounted = true;
             tracer.descriptors.forgetFileSystems();
             tracer.patience.forgetFileSystems();
+            kernel_programs.onMount(tracer, thread, tracer.tracees.bufferOf(call));
         },
         .clone, .clone3 => {
             if (result > 0) tracer.roots_differ = true;

@@ -2,7 +2,9 @@
 //! anybody may know, and need no descriptor. What somebody outside has made hands work over, or brings it, and no call says to whom.
 const std = @import("std");
 const linux = std.os.linux;
+const abi = @import("abi.zig");
 const calls = @import("calls.zig");
+const file_systems = @import("file_systems.zig");
 const paths = @import("paths.zig");
 const status_file = @import("status.zig");
 const sys = @import("sys.zig");
@@ -21,6 +23,7 @@ const private = 0; // IPC_PRIVATE
 const creat = 0o1000; // IPC_CREAT
 const exclusive = 0o2000; // IPC_EXCL
 const o_creat: u32 = @bitCast(linux.O{ .CREAT = true });
+const o_create_new: u32 = @bitCast(linux.O{ .CREAT = true, .EXCL = true });
 
 /// What the build has made, and what was reported. Bounded; beyond it everything is somebody else's, which is said.
 pub const Ipc = struct {
@@ -127,11 +130,22 @@ pub fn after(tracer: *Tracer, thread: *Thread, result: i64) sys.Error!void {
     if (result < 0) return;
     const object: Object = .{ .kind = get.kind, .number = if (get.kind == .posix_queue) try inodeOf(tracer, thread, result) else @intCast(result) };
     if (thread.call.found) return meet(tracer, thread, object);
+    add(tracer, thread, object);
+}
+
+fn add(tracer: *Tracer, thread: *Thread, object: Object) void {
     const ipc = &tracer.ipc;
     if (ipc.isOwn(object)) return;
     if (ipc.own_count == ipc.own.len) return calls.limit(tracer, thread, "message queues and shared memory");
     ipc.own[ipc.own_count] = object;
     ipc.own_count += 1;
+}
+
+/// A POSIX queue is a file too, where its file system is mounted: /dev/mqueue, mostly.
+pub fn opened(tracer: *Tracer, thread: *Thread, file: *const abi.FileIdentity, flags: u64) void {
+    if (file.file_system != file_systems.mqueue or file.mode & linux.S.IFMT != linux.S.IFREG) return;
+    const object: Object = .{ .kind = .posix_queue, .number = file.inode };
+    if (flags & o_create_new == o_create_new) add(tracer, thread, object) else meet(tracer, thread, object);
 }
 
 fn inodeOf(tracer: *Tracer, thread: *const Thread, descriptor: i64) sys.Error!u64 {

@@ -3,6 +3,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const abi = @import("abi.zig");
+const decode = @import("decode.zig");
 const file_systems = @import("file_systems.zig");
 const mounts = @import("mounts.zig");
 const paths = @import("paths.zig");
@@ -19,7 +20,7 @@ const rows = [_]Row{
     .{ .file_system = file_systems.proc, .name = "hotplug" },
     .{ .file_system = file_systems.proc, .name = "poweroff_cmd" },
     .{ .file_system = 0x6265_6572, .name = "uevent_helper" }, // sysfs
-    .{ .file_system = 0x0027_e0eb, .name = "release_agent" }, // cgroup, the first version
+    .{ .file_system = 0x0027_e0eb, .name = agent_option }, // cgroup, the first version
     .{ .file_system = 0x4249_4e4d, .name = "register" }, // binfmt_misc
 };
 
@@ -30,6 +31,20 @@ pub fn report(tracer: *Tracer, thread: *Thread, descriptor: i32, file: *const ab
         return tracer.gap(thread, .kernel_delegated, 0, path);
     }
 }
+
+/// A mount was made, or an option of one set: the first version of cgroups has one that names such a program.
+pub fn onMount(tracer: *Tracer, thread: *Thread, items: []const u8) void {
+    // fsconfig's key and value, mount's data; of the others these are no texts.
+    for ([_]u8{ 2, 4 }) |argument| {
+        const text = decode.bytesOf(items, argument) orelse continue;
+        var options = std.mem.splitScalar(u8, text, ',');
+        while (options.next()) |option| {
+            if (std.mem.startsWith(u8, option, agent_option)) return tracer.gap(thread, .kernel_delegated, 0, agent_option);
+        }
+    }
+}
+
+const agent_option = "release_agent";
 
 /// By its last part. A single file that is mounted elsewhere has its own name in the mount only.
 pub fn isNamed(thread: *const Thread, descriptor: i32, path: []const u8, name: []const u8) bool {

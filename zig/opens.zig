@@ -8,6 +8,7 @@ const decode = @import("decode.zig");
 const change_times = @import("change_times.zig");
 const descriptors_mod = @import("descriptors.zig");
 const guards = @import("guards.zig");
+const ipc = @import("ipc.zig");
 const kernel_programs = @import("kernel_programs.zig");
 const kernel_reached = @import("kernel_reached.zig");
 const own_files = @import("own_files.zig");
@@ -184,6 +185,7 @@ pub fn after(tracer: *Tracer, thread: *Thread, number: i32) Error!void {
     if (fixed.flags & o_path == 0) {
         if (opened.for_writing) kernel_programs.report(tracer, thread, taken.descriptor, &fixed.file, link.path);
         kernel_reached.onOpen(tracer, thread, taken.descriptor, &fixed.file, link.path, opened.for_writing);
+        ipc.opened(tracer, thread, &fixed.file, fixed.flags);
     }
     const held: descriptors_mod.Held = if (fixed.flags & o_path != 0)
         .{ .not_held = .path_only }
