@@ -61,6 +61,10 @@ const isMadeLater = (value: object): boolean =>
 /** The object without the keys whose value is undefined: what the formats call "omitted". */
 export function omitUndefined(fields: { readonly [key: string]: JsonValue | undefined }): JsonObject {
   const kept: JsonObject = {};
-  for (const [key, value] of Object.entries(fields)) if (value !== undefined) kept[key] = value;
+  // By key: a pair for each of 25 fields of 5,000 processes would take half of the time that their JSON takes.
+  for (const key of Object.keys(fields)) {
+    const value = fields[key];
+    if (value !== undefined) kept[key] = value;
+  }
   return kept;
 }
