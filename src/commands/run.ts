@@ -14,6 +14,7 @@ import { type RunReport, summaryJson, summaryText } from "../reports/summary.ts"
 import type { Observation } from "../trace/observation.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Command, CommandIo, ParsedOptions } from "./command.ts";
+import { HeapRoom } from "./heap-room.ts";
 import { statusOf } from "./lost-output.ts";
 import { spoolDirectory } from "./outfile.ts";
 import { type Artifacts, artifactsOf, type TracedFiles } from "./run-artifacts.ts";
@@ -62,7 +63,8 @@ export const runCommand: Command = {
     refuseClosedOutput(plan, session);
 
     const before = readBefore(plan, io.environment, warn);
-    const { observation, traced } = await observe(plan, session, before);
+    using room = new HeapRoom();
+    const { observation, traced } = await observe(plan, session, { before, room });
     const status = await statusOf(observation, io);
     const artifacts = artifactsOf(plan, { before, traced, startTime: observation.startTime }, warn);
     await addUnlisted(observation, artifacts);
@@ -128,8 +130,13 @@ interface Observed {
   traced: TracedFiles | undefined;
 }
 
+interface ObserveInput {
+  before: FactsBefore;
+  room: HeapRoom;
+}
+
 /** Runs the command to the end of its last process. */
-async function observe(plan: RunPlan, session: Session, before: FactsBefore): Promise<Observed> {
+async function observe(plan: RunPlan, session: Session, { before, room }: ObserveInput): Promise<Observed> {
   const { options } = plan;
   const inputs = options.trace ? await import("./run-inputs.ts") : undefined;
   const inputsBefore = options.vouch !== "no" ? inputs?.readInputsBefore(before.root) : undefined;
@@ -151,6 +158,7 @@ async function observe(plan: RunPlan, session: Session, before: FactsBefore): Pr
   const outcome = await session.run(event => trace?.onEvent(event));
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);
+  if (traced) room.make({ paths: traced.paths?.opened ?? 0, processes: traced.processes.length });
   const isCache = inputs?.cacheTest(environment, options.cache);
   if (inputs && trace && traced && isCache) {
     const compareAll = options.vouch === "full";
