@@ -180,6 +180,35 @@ const refusals: Refusal[] = [
     status: 125,
     error: /empty\.pem is not a DSSE envelope/,
   },
+  { name: "an empty record", args: ["show", "empty.pem"], status: 125, error: /empty\.pem is not a DSSE envelope: it is empty/ },
+  {
+    name: "nothing to sign",
+    args: ["sign", "-f", "-", "-k", "key.pem", "-o", "out"],
+    status: 125,
+    error: /nothing came from stdin/,
+  },
+  {
+    name: "a record and a key from stdin",
+    args: ["verify", "-", "-k", "-"],
+    status: 2,
+    error: /two files are to be read from stdin/,
+    hint: /name all but one/,
+  },
+  { name: "the same of show", args: ["show", "-", "-k", "-"], status: 2, error: /two files are to be read from stdin/ },
+  { name: "a record on stdin that is none", args: ["show", "-"], status: 125, error: /stdin is not a DSSE envelope/ },
+  {
+    name: "a file to sign without its flag",
+    args: ["sign", "data.txt"],
+    status: 2,
+    error: /unexpected data\.txt; name the file with -f/,
+  },
+  {
+    name: "a key that is far too large",
+    args: ["keyid", "huge.pem"],
+    status: 125,
+    error: /huge\.pem is larger than 1 MiB/,
+    prepare: directory => writeFileSync(join(directory, "huge.pem"), new Uint8Array((1 << 20) + 1)),
+  },
   {
     name: "a new key in a directory that is not there",
     args: ["keygen", "-o", "none/key.pem"],
@@ -539,6 +568,28 @@ for (const row of readable) {
       ),
     ).toBeLessThanOrEqual(row.args[0] === "attestors" ? 110 : 80);
     expect(ran.exitCode).toBe(row.status);
+  });
+}
+
+// A closed descriptor is no empty one, and none that takes everything.
+const closed: [words: string, error: RegExp][] = [
+  ["version >&-", /cannot write to stdout: it is closed/],
+  ["--help >&-", /cannot write to stdout: it is closed/],
+  ["verify record -k public.pem >&-", /cannot write to stdout: it is closed/],
+  ["sign -f data.txt -k key.pem -o - >&-", /cannot write to stdout: it is closed/],
+  ["sign -f - -k key.pem -o out <&-", /cannot read stdin: it is closed/],
+  ["show - <&-", /cannot read stdin: it is closed/],
+  ["verify - -k public.pem <&-", /cannot read stdin: it is closed/],
+  ["verify record -k - <&- >&-", /cannot read stdin: it is closed/],
+];
+for (const [words, error] of closed) {
+  test(`closed: ${words}`, () => {
+    const directory = workspace();
+    writeFileSync(join(directory, "record"), signedText());
+    const ran = Bun.spawnSync(["sh", "-c", `"$0" ${words}`, cilock], { cwd: directory });
+    expect(ran.stderr.toString()).toMatch(error);
+    expect(ran.exitCode).toBe(125);
+    expect(existsSync(join(directory, "out"))).toBe(false);
   });
 }
 

@@ -8,6 +8,7 @@
 //! startup() runs before Bun has changed anything in the process: that is where tracer and command begin.
 const std = @import("std");
 const builtin = @import("builtin");
+const linux = std.os.linux;
 const lib = @import("lib.zig");
 const limits = @import("limits.zig");
 const sys = @import("sys.zig");
@@ -79,6 +80,7 @@ fn startup() callconv(.c) void {
     } else {
         limits.require(.other);
         limits.raise();
+        keepClosed();
     }
     hideRuntimeSettings();
 
@@ -87,6 +89,22 @@ fn startup() callconv(.c) void {
     if (config.init) |f| f();
     const array = config.init_array;
     for (0..config.init_count) |i| array[i]();
+}
+
+/// The runtime puts a /dev/null in the place of closed standard input and output, and what is written there is gone in
+/// silence. Ours fails as a closed one does: EBADF.
+fn keepClosed() void {
+    const useless = [_]linux.O{ .{ .ACCMODE = .WRONLY }, .{ .ACCMODE = .RDONLY } };
+    for (useless, 0..) |flags, number| {
+        if (sys.isOpen(@intCast(number))) continue;
+        switch (sys.open(linux.AT.FDCWD, "/dev/null", flags)) {
+            .descriptor => |descriptor| if (descriptor != number) {
+                sys.duplicateTo(descriptor, @intCast(number), 0) catch {};
+                sys.close(descriptor);
+            },
+            .failed => {},
+        }
+    }
 }
 
 /// libc chose a random value before it called us, but in its own variable.
@@ -197,7 +215,6 @@ export fn getcwd(buffer: ?[*]u8, size: usize) ?[*]u8 {
 
 /// With a NUL behind it.
 fn currentDirectory(room: []u8) std.os.linux.E {
-    const linux = std.os.linux;
     if (room.len == 0) return .INVAL;
     const e = linux.errno(linux.getcwd(room.ptr, room.len));
     if (e != .NOENT and (e != .SUCCESS or room[0] == '/')) return e;

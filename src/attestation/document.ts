@@ -7,6 +7,7 @@ import { parseJson, pickFields } from "./json-parse.ts";
 
 /** The one object of a file. `what` is what the file should be, with its article. */
 export function parseDocument(bytes: Uint8Array, what: string): JsonObject {
+  if (bytes.length === 0) throw malformed(what, "it is empty");
   let value: JsonValue;
   try {
     value = parseJson(bytes);

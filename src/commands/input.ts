@@ -14,7 +14,7 @@ export function readInput(path: string, { bytesMax, code }: InputLimits): Uint8A
   let length = 0;
   readChunks(path, code, chunk => {
     length += chunk.length;
-    if (length > bytesMax) throw new ToolError(code, `${path} is larger than ${bytesMax} bytes`);
+    if (length > bytesMax) throw new ToolError(code, `${inputName(path)} is larger than ${bytesMax >> 20} MiB`);
     chunks.push(chunk.slice());
   });
   return Buffer.concat(chunks, length);
@@ -26,8 +26,18 @@ export function about<T>(path: string, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof ToolError) || error.code !== "input-malformed") throw error;
-    throw new ToolError(error.code, `${path} is ${error.message}`, { cause: error });
+    throw new ToolError(error.code, `${inputName(path)} is ${error.message}`, { cause: error });
   }
+}
+
+export function inputName(path: string): string {
+  return path === "-" ? "stdin" : path;
+}
+
+/** What has been read to its end is empty for the next reader. */
+export function refuseStdinTwice(paths: readonly (string | undefined)[]): void {
+  if (paths.filter(path => path === "-").length < 2) return;
+  throw new ToolError("usage", "two files are to be read from stdin (-)", { hint: "name all but one" });
 }
 
 /** SHA-256 of a file of any size, in hexadecimal. */
@@ -44,7 +54,7 @@ function readChunks(path: string, code: ErrorCode, take: (chunk: Uint8Array) => 
   let descriptor: number | undefined;
   try {
     descriptor = path === "-" ? 0 : openSync(path, "r");
-    if (fstatSync(descriptor).isDirectory()) throw new ToolError(code, `cannot read ${path}: it is a directory`);
+    if (fstatSync(descriptor).isDirectory()) throw new ToolError(code, `cannot read ${inputName(path)}: it is a directory`);
     const buffer = new Uint8Array(chunkBytes);
     for (;;) {
       const count = readSync(descriptor, buffer, 0, buffer.length, null);
@@ -52,7 +62,7 @@ function readChunks(path: string, code: ErrorCode, take: (chunk: Uint8Array) => 
       take(buffer.subarray(0, count));
     }
   } catch (error) {
-    throw error instanceof ToolError ? error : new ToolError(code, `cannot read ${path}: ${reasonOf(error)}`);
+    throw error instanceof ToolError ? error : new ToolError(code, `cannot read ${inputName(path)}: ${reasonOf(error)}`);
   } finally {
     if (descriptor !== undefined && descriptor !== 0) closeSync(descriptor);
   }
@@ -64,7 +74,9 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is not a directory",
   ELOOP: "too many symbolic links",
   ENAMETOOLONG: "the name is too long",
-  ENXIO: "it is a socket",
+  ENXIO: "it is a socket, or a device that is not there",
+  EBADF: "it is closed",
+  EIO: "input/output error",
 };
 
 function reasonOf(error: unknown): string {

@@ -12,7 +12,7 @@ import { ToolError } from "../errors.ts";
 import { jsonLine } from "../reports/json-line.ts";
 import { type Shown, showJson, showText } from "../reports/show.ts";
 import type { Command } from "./command.ts";
-import { about, readInput } from "./input.ts";
+import { about, inputName, readInput, refuseStdinTwice } from "./input.ts";
 import { print } from "./print.ts";
 
 export const showCommand: Command = {
@@ -51,6 +51,7 @@ export const showCommand: Command = {
     if (name === undefined) throw usage("no record to show");
     if (others.length > 0) throw usage(`one record at a time, not also ${others.join(" ")}`);
     const { publickey, json, ...parts } = options.data;
+    refuseStdinTwice([name, publickey]);
     const record = readRecord(name, publickey);
     if (json) await print(io, jsonLine(showJson(record, parts)));
     else await print(io, showText(record, parts, { colour: io.colour?.("stdout") === true }));
@@ -99,7 +100,7 @@ function readRecord(name: string, publicKey: string | undefined): Shown {
 }
 
 function checkedSigner(name: string, envelope: Envelope, path: string): string {
-  const key = loadPublicKey(readInput(path, { bytesMax: keyBytesMax, code: "key-unreadable" }), path);
+  const key = loadPublicKey(readInput(path, { bytesMax: keyBytesMax, code: "key-unreadable" }), inputName(path));
   if (findSignature(envelope, key) !== undefined) return key.keyid;
-  throw new ToolError("signature-refused", `${name} is not shown: it has no good signature of ${path}`);
+  throw new ToolError("signature-refused", `${inputName(name)} is not shown: it has no good signature of ${inputName(path)}`);
 }

@@ -27,9 +27,9 @@ export const signCommand: Command = {
   ],
   example: "  cilock sign -f policy.json -o policy.signed.json -k key.pem",
   async run(parsed, positionals, io) {
+    if (positionals.length > 0) throw usage(`unexpected ${positionals.join(" ")}; name the file with -f`);
     const result = schema.safeParse(parsed);
     if (!result.success) throw usage(result.error.issues[0]?.message ?? "wrong flags");
-    if (positionals.length > 0) throw usage(`unexpected ${positionals.join(" ")}; name the file with -f`);
     const options = result.data;
     const outfile = checkOutfile(options.outfile);
     refuseInputs(
@@ -41,6 +41,10 @@ export const signCommand: Command = {
       })),
     );
     const payload = readInput(options.infile, { bytesMax: payloadBytesMax, code: "input-unreadable" });
+    // More likely the end of a pipe whose beginning has failed than something to sign.
+    if (options.infile === "-" && payload.length === 0) {
+      throw new ToolError("input-unreadable", "nothing came from stdin", { hint: "an empty file can be signed by its name" });
+    }
     const key = await checkKey({
       path: options["signer-file-key-path"],
       passphrase: options["signer-file-key-passphrase"],

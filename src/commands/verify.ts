@@ -8,7 +8,7 @@ import { jsonLine } from "../reports/json-line.ts";
 import { verifyJson } from "../reports/verify-json.ts";
 import { verifyText } from "../reports/verify-text.ts";
 import type { Command, ParsedOptions } from "./command.ts";
-import { about, digestInput, readInput } from "./input.ts";
+import { about, digestInput, inputName, readInput, refuseStdinTwice } from "./input.ts";
 import { print } from "./print.ts";
 
 export const verifyCommand: Command = {
@@ -39,10 +39,11 @@ export const verifyCommand: Command = {
   async run(parsed, positionals, io) {
     const options = parseOptions(parsed);
     const record = onlyRecord(positionals);
+    refuseStdinTwice([record, options.publickey, ...options.artifactfile]);
     const question: Question = {
       publicKey: loadPublicKey(
         readInput(options.publickey, { bytesMax: keyBytesMax, code: "key-unreadable" }),
-        options.publickey,
+        inputName(options.publickey),
       ),
       envelope: about(record, () => parseEnvelope(readInput(record, { bytesMax: envelopeBytesMax, code: "input-unreadable" }))),
       artifacts: [
@@ -102,5 +103,5 @@ function onlyRecord(positionals: readonly string[]): string {
 /** The first refused check, as the error that the exit status comes from. */
 function refusalOf(report: Report, record: string): ToolError | undefined {
   const refused = report.checks.find((check): check is Check & { code: NonNullable<Check["code"]> } => check.code !== undefined);
-  return refused && new ToolError(refused.code, `${record} is refused: ${refused.name}: ${refused.detail}`);
+  return refused && new ToolError(refused.code, `${inputName(record)} is refused: ${refused.name}: ${refused.detail}`);
 }
