@@ -112,7 +112,8 @@ try {
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
-if (isWrong) process.exit(1);
+// Not at once: the daemon has to end.
+if (isWrong) process.exitCode = 1;
 
 // ---------------------------------------------------------------------------------------------
 
