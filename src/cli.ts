@@ -170,6 +170,8 @@ function unknownCommand(name: string, commands: readonly CommandEntry[]): ToolEr
     name,
     commands.map(command => command.name),
   );
+  if (name === "")
+    return new ToolError("usage", "the command is an empty word", { hint: `${toolName} --help lists the commands` });
   const what = name.startsWith("-") ? "unknown flag" : "unknown command";
   const instead = name.startsWith("-") ? insteadOfFlag(name.replace(/^-+/, "")) : insteadOfCommand(name);
   if (instead !== undefined) return new ToolError("usage", `${what} ${name}`, { hint: instead });

@@ -5,7 +5,7 @@ import { runCommandLine, toolName } from "./cli.ts";
 import type { CommandIo } from "./commands/command.ts";
 import { commands } from "./commands/index.ts";
 import { exitStatus, ToolError } from "./errors.ts";
-import { printable } from "./reports/printable.ts";
+import { printable, printableStart } from "./reports/printable.ts";
 
 /** `argv` is that of the process: the runtime, the script, then the words. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -44,11 +44,14 @@ const io: CommandIo = {
   },
 };
 
+/** A message quotes words of the command line, which may be 128 KiB each. */
+const messageMax = 1000;
+
 /** Prints the error and returns the exit status. Messages may hold names of files: nothing in them may act on the terminal. */
 function report(error: unknown): number {
   if (error instanceof ToolError) {
-    io.stderr(`${toolName}: error: ${printable(error.message)}\n`);
-    if (error.hint !== undefined) io.stderr(`${toolName}: hint: ${printable(error.hint)}\n`);
+    io.stderr(`${toolName}: error: ${printableStart(error.message, messageMax)}\n`);
+    if (error.hint !== undefined) io.stderr(`${toolName}: hint: ${printableStart(error.hint, messageMax)}\n`);
     return error.exitStatus;
   }
   io.stderr(`${toolName}: error: internal error: ${printable(messageOf(error))}\n`);

@@ -80,6 +80,9 @@ const command = ["--", "sh", "-c", "echo started >started"];
 const refusals: Refusal[] = [
   // Words
   { name: "unknown command", args: ["rum"], status: 2, error: /unknown command rum/, hint: /cilock run/ },
+  { name: "an empty word in the place of a command of ours", args: [""], status: 2, error: /the command is an empty word/ },
+  { name: "a word after version", args: ["version", "x"], status: 2, error: /version takes no x/ },
+  { name: "a word of 100,000 letters", args: ["x".repeat(100_000)], status: 2, error: /^.{1000,1040} …$/ },
   { name: "unknown flag without a command", args: ["--trace"], status: 2, error: /unknown flag --trace/ },
   { name: "unknown flag", args: [...RUN, "--tarce", ...command], status: 2, error: /unknown flag --tarce/, hint: /--trace/ },
   { name: "no command", args: RUN, status: 2, error: /no command to run/, hint: /--/ },

@@ -423,6 +423,11 @@ test("summary: traced, killed, with a key of its own, and a program that would c
 `);
 });
 
+test("summary: a command that nobody would read to its end", () => {
+  const [, command = ""] = summaryText({ ...report, command: ["x".repeat(100_000)] }, { colour: false }).split("\n");
+  expect(command).toBe(`  command      ${"x".repeat(300)} …`);
+});
+
 test("summary: words that a shell takes as they were meant", () => {
   const verify = { program: "/opt/my tools/cilock", publicKey: "-my key.pub" };
   expect(summaryText({ ...report, record: { ...report.record, path: "-o.json", verify } }, { colour: false })).toContain(

@@ -11,6 +11,12 @@ export function printable(text: string): string {
   return text.replace(unprintable, character => named[character] ?? escapeOf(character));
 }
 
+/** The same, and no longer than a person reads: names and words of others have no bound. */
+export function printableStart(text: string, lengthMax: number): string {
+  const shown = printable(text);
+  return shown.length <= lengthMax ? shown : `${shown.slice(0, lengthMax).toWellFormed()} …`;
+}
+
 function escapeOf(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   if (code < 0x100) return `\\x${hex(code, 2)}`;

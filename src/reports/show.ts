@@ -11,7 +11,7 @@ import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { networkRows } from "./network-text.ts";
-import { printable, shellWord } from "./printable.ts";
+import { printableStart, shellWord } from "./printable.ts";
 import type { NamedProgram } from "./program-name.ts";
 import { artifactSections, artifactsJson } from "./show-artifacts.ts";
 import { fileHistories, historiesJson, historyLines } from "./show-file.ts";
@@ -329,6 +329,5 @@ function filesJson(processes: readonly RecordProcess[]): JsonObject[] {
 
 /** No line of a record is longer than a person reads. */
 function line(text: string, lengthMax = lineLengthMax): string {
-  const shown = printable(text);
-  return shown.length <= lengthMax ? shown : `${shown.slice(0, lengthMax).toWellFormed()} …`;
+  return printableStart(text, lengthMax);
 }

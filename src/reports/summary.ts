@@ -7,7 +7,7 @@ import { durationText } from "./duration-text.ts";
 import { gapJson, gapLines } from "./gap-text.ts";
 import { hermeticJson } from "./hermetic-text.ts";
 import { endpointNames, networkRows } from "./network-text.ts";
-import { printable, shellWord } from "./printable.ts";
+import { printable, printableStart, shellWord } from "./printable.ts";
 import { programName } from "./program-name.ts";
 
 export interface RunReport {
@@ -41,11 +41,13 @@ export interface RunReport {
 }
 
 const programsShown = 6;
+/** The record has all of it. */
+const commandShownMax = 300;
 
 export function summaryText(report: RunReport, { colour }: { colour: boolean }): string {
   const painted = painter(colour);
   const rows: [label: string, ...lines: string[]][] = [
-    ["command", printable(report.command.map(shellWord).join(" "))],
+    ["command", printableStart(report.command.map(shellWord).join(" "), commandShownMax)],
     ["exit status", painted(exitText(report), report.exitCode === 0 ? "good" : "bad")],
     ["time", durationText(report.durationNs)],
   ];
