@@ -18,6 +18,7 @@ import { commandRunV02Attestor } from "../src/attestors/command-run-v02.ts";
 import { materialAttestor } from "../src/attestors/material.ts";
 import { productAttestor } from "../src/attestors/product.ts";
 import { fileTree } from "../src/attestors/tree-attestation.ts";
+import { HeapRoom } from "../src/commands/heap-room.ts";
 import { judgeFiles } from "../src/commands/run-inputs.ts";
 import { Spool } from "../src/commands/spool.ts";
 import type { Event, EventHeader, FileIdentity } from "../src/native/events.ts";
@@ -178,6 +179,9 @@ fileTree(walk.files);
 mark("events");
 const traced = await trace.finish({ features: ["privileged"], survivorsKilled: 0 });
 mark("finish");
+using room = new HeapRoom();
+room.make({ paths: traced.paths?.opened ?? 0, processes: traced.processes.length });
+mark("room");
 await judgeFiles(traced, trace, {
   workingDirectory: "/build/work",
   environment: [],
