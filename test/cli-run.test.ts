@@ -318,6 +318,7 @@ const endpoint = {
   ancestors: [],
 };
 const trace = {
+  totals: { writtenElsewhere: 4 },
   processes: [
     process1({
       program: "/usr/bin/make",
@@ -381,11 +382,12 @@ test("summary: untraced", () => {
   command      make 'a b'
   exit status  0
   time         1.23 s
+  trace        none: run with --trace to record processes, files and network
   materials    29 files
   products     1 file
   record       out.json
   signed by    ab12
-  verify with  cilock verify out.json -k PUBLIC-KEY.pem
+  verify with  cilock verify out.json -k PUBLIC-KEY.pem --step build --require-success
 `);
 });
 
@@ -416,10 +418,11 @@ test("summary: traced, killed, with a key of its own, and a program that would c
                  what to do: what was beyond the limit is missing; docs/completeness.md lists the limits
   materials    29 files
   products     1 file
+  elsewhere    4 files written outside of the working directory, no products (--product-glob names some)
   record       out.json
   signed by    ab12
   public key   out.json.pub
-  verify with  cilock verify out.json -k out.json.pub
+  verify with  cilock verify out.json -k out.json.pub --step build --require-success --require-complete
 `);
 });
 
@@ -430,9 +433,9 @@ test("summary: a command that nobody would read to its end", () => {
 
 test("summary: words that a shell takes as they were meant", () => {
   const verify = { program: "/opt/my tools/cilock", publicKey: "-my key.pub" };
-  expect(summaryText({ ...report, record: { ...report.record, path: "-o.json", verify } }, { colour: false })).toContain(
-    "  verify with  '/opt/my tools/cilock' verify ./-o.json -k './-my key.pub'\n",
-  );
+  expect(
+    summaryText({ ...report, step: "-b", record: { ...report.record, path: "-o.json", verify } }, { colour: false }),
+  ).toContain("  verify with  '/opt/my tools/cilock' verify ./-o.json -k './-my key.pub' --step=-b --require-success\n");
 });
 
 test("summary: what was killed, hidden and cut", () => {
@@ -482,6 +485,7 @@ test("summary as JSON", () => {
     attestors: ["material"],
     materials: 29,
     products: 1,
+    writtenElsewhere: 4,
     processes: 2,
     programs: ["make", "sh", "cc\x1b[31m"],
     filesOpened: 2,

@@ -25,6 +25,30 @@ test("whose it was and what to do", () => {
   ]);
 });
 
+const special: [kind: string, detail: string, program: string | undefined, remedy: RegExp][] = [
+  ["changed-while-read", "a file changed: /root/.config/go/telemetry/local/go@1.count", "/usr/bin/go", /go telemetry off/],
+  ["unverified-content", "/home/u/.config/go/telemetry/local/upload.token", undefined, /go telemetry off/],
+  ["changed-while-read", "a file changed: /src/go/tele.c", "/usr/bin/go", /do not read a file while/],
+  ["survivor-killed", "processes outlived the command", "/usr/bin/gpg-agent", /gpgconf --kill/],
+  ["delegated", "somebody: /root/.gnupg/S.gpg-agent", undefined, /gpgconf --kill/],
+  ["survivor-killed", "processes outlived the command", "/usr/bin/sccache", /sccache --stop-server/],
+  ["survivor-killed", "processes outlived the command", "/usr/lib/jvm/bin/java", /--no-daemon/],
+  ["survivor-killed", "processes outlived the command", "/usr/share/dotnet/dotnet", /build-server shutdown/],
+  ["survivor-killed", "processes outlived the command", "/usr/bin/javascript", /--grace/],
+  ["nested-tracer", "a program tried to trace", "/src/test", /ASAN_OPTIONS=detect_leaks=0/],
+];
+for (const [kind, detail, program, remedy] of special) {
+  test(`${kind} of ${program}: ${detail}`, () => {
+    const gap = { kind, severity: "gap", count: 1, detail, processIds: [1] } as const;
+    expect(gapLines(gap, () => ({ program, calledAs: undefined }))[1]).toMatch(remedy);
+  });
+}
+
+test("no advice sends in a circle: what is started outside is delegated", () => {
+  expect(remedies["survivor-killed"]).toContain("started outside, what it does is not seen");
+  expect(remedies.delegated).toContain("end it there");
+});
+
 const names: [program: string | undefined, calledAs: string | undefined, name: string | undefined][] = [
   ["/usr/bin/cc", "gcc", "cc"],
   ["make", "make", "make"],

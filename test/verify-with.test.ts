@@ -10,12 +10,24 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 let serial = 0;
 
 const rows: [name: string, run: string, line: RegExp][] = [
-  ["by PATH", "cilock run -s s -k key.pem", /^cilock verify s\.attestation\.json -k key\.pub$/],
-  ["by a path", "'./my tools/cilock' run -s s -k key.pem", /^'\.\/my tools\/cilock' verify s\.attestation\.json -k key\.pub$/],
+  ["by PATH", "cilock run -s s -k key.pem", /^cilock verify s\.attestation\.json -k key\.pub --step s --require-success$/],
+  [
+    "by a path",
+    "'./my tools/cilock' run -s s -k key.pem",
+    /^'\.\/my tools\/cilock' verify s\.attestation\.json -k key\.pub --step s --require-success$/,
+  ],
   ["by an absolute path", '"$PWD/my tools/cilock" run -s s -k key.pem', /^'\/.*\/my tools\/cilock' verify /],
-  ["with the key in another directory", "cilock run -s s -k keys/k", / -k keys\/k\.pub$/],
-  ["with names that begin with a dash", "cilock run -s s -k=-k.key -o=-o.json", / verify \.\/-o\.json -k \.\/-k\.pub$/],
-  ["with a key made for the run", "cilock run -s s --signer-ephemeral", / -k s\.attestation\.json\.pub$/],
+  ["with the key in another directory", "cilock run -s s -k keys/k", / -k keys\/k\.pub --step s --require-success$/],
+  [
+    "with names that begin with a dash",
+    "cilock run -s s -k=-k.key -o=-o.json",
+    / verify \.\/-o\.json -k \.\/-k\.pub --step s --require-success$/,
+  ],
+  [
+    "with a key made for the run",
+    "cilock run -s s --signer-ephemeral",
+    / -k s\.attestation\.json\.pub --step s --require-success$/,
+  ],
 ];
 const unknown: [name: string, run: string][] = [
   ["the public half of another key lies there", "cp keys/k.pub key.pub; cilock run -s s -k key.pem"],
@@ -34,8 +46,54 @@ for (const [name, run, line] of rows) {
     expect(verified.exitCode).toBe(0);
   });
 }
+test("a gate: what it refuses of a failed or incomplete build", () => {
+  const directory = workspace();
+  const gateOf = (name: string, flags: string, command: string) => {
+    const ran = shell(directory, `cilock run --step=${name} -k key.pem ${flags} -- ${command}`);
+    return /^ {2}verify with +(.*)$/m.exec(ran.stderr.toString())?.[1] ?? ran.stderr.toString();
+  };
+  const failed = gateOf("f", "", "false");
+  expect(failed).toBe("cilock verify f.attestation.json -k key.pub --step f --require-success");
+  expect(shell(directory, failed).exitCode).toBe(6);
+  const traced = gateOf("-t", "--trace -o t.json", "true");
+  expect(traced).toBe("cilock verify t.json -k key.pub --step=-t --require-success --require-complete");
+  expect(shell(directory, traced).exitCode).toBe(0);
+});
+test("of equal files the subject that is called like the one asked for", () => {
+  const directory = workspace();
+  const script = "mkdir -p build dest/usr/bin; echo x >build/demo; cp build/demo dest/usr/bin/demo; cp build/demo demo";
+  expect(shell(directory, `cilock run -s s -k key.pem --trace -- sh -c '${script}'`).exitCode).toBe(0);
+  for (const file of ["dest/usr/bin/demo", "build/demo", "demo", "./dest/../dest/usr/bin/demo"]) {
+    const verified = shell(directory, `cilock verify s.attestation.json -k key.pub -f ${file}`);
+    const path = file.replace("./dest/../", "");
+    expect(verified.stdout.toString()).toMatch(new RegExp(`is the subject \\S*/file:${path}\n`));
+  }
+});
+
+test("a file that the build wrote elsewhere is refused, and the refusal says so", () => {
+  const directory = workspace();
+  mkdirSync(join(directory, "w"));
+  const run = "cd w && cilock run -s s -k ../key.pem --trace -o ../s.json";
+  expect(shell(directory, `${run} -- sh -c 'echo y >../installed; echo z >inside'`).exitCode).toBe(0);
+  const verify = (file: string) => shell(directory, `cilock verify s.json -k key.pub -f ${file}`);
+  expect(verify("w/inside").exitCode).toBe(0);
+  const refused = verify("installed");
+  expect([refused.exitCode, refused.stdout.toString()]).toEqual([
+    3,
+    expect.stringMatching(
+      /no product of this record; the build wrote this content to \/\S*\/installed, which was no product \(--product-glob/,
+    ),
+  ]);
+  expect(verify("key.pub").stdout.toString()).toMatch(/is no subject and no product of this record$/m);
+  const named = shell(directory, `${run} --product-glob '*/installed' -- sh -c 'echo y >../installed'`);
+  expect(named.exitCode, named.stderr.toString()).toBe(0);
+  expect(verify("installed").exitCode).toBe(0);
+});
+
 for (const [name, run] of unknown) {
-  test(name, () => expect(verifyWith(workspace(), run)).toBe("cilock verify s.attestation.json -k PUBLIC-KEY.pem"));
+  test(name, () =>
+    expect(verifyWith(workspace(), run)).toBe("cilock verify s.attestation.json -k PUBLIC-KEY.pem --step s --require-success"),
+  );
 }
 
 function verifyWith(directory: string, run: string): string {

@@ -112,7 +112,11 @@ function isObjectOrNull(value: unknown): boolean {
 
 /** Unknown fields are allowed everywhere. An envelope without signatures is one, though nothing verifies it. */
 export function parseEnvelope(bytes: Uint8Array): Envelope {
-  const fields = readFields(parseDocument(bytes, "a DSSE envelope"), schemas().envelope, "a DSSE envelope");
+  const document = parseDocument(bytes, "a DSSE envelope");
+  if (document.payload === undefined && typeof document.predicateType === "string") {
+    throw malformed("a record", "it is an in-toto statement without a signature; a record is that in a signed DSSE envelope");
+  }
+  const fields = readFields(document, schemas().envelope, "a DSSE envelope");
   const payload = decodeBase64(fields.payload);
   if (payload === undefined) throw malformed("a DSSE envelope", "payload is not standard base64");
   const signatures = (fields.signatures ?? []).map(signature => {

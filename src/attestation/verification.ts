@@ -8,8 +8,9 @@ import { describeAlgorithm } from "./key-algorithm.ts";
 import type { PublicKey } from "./keys.ts";
 import { type RecordCompleteness, readCompleteness } from "./record-completeness.ts";
 import { describeOutcome, type RecordOutcome, readOutcome, succeeded } from "./record-outcome.ts";
+import { readRun } from "./record-run.ts";
 import { checkTrees, describeTreeProblem, type RecordTree } from "./record-trees.ts";
-import { parseStatement, type Statement } from "./statement.ts";
+import { parseStatement, type Statement, type StatementSubject } from "./statement.ts";
 
 /** What the record is asked. */
 export interface Question {
@@ -69,7 +70,7 @@ export function verifyRecord(question: Question): Report {
     ...notePayloadType(envelope.payloadType),
     checkStep(collection, statement.predicateType, question.step),
     ...trees.map(reportTree),
-    ...question.artifacts.map(artifact => checkArtifact(artifact, statement, trees)),
+    ...question.artifacts.map(artifact => checkArtifact(artifact, { statement, trees, collection })),
     ...checkOutcome(outcome, question.requireSuccess),
     checkCompleteness(completeness, question.requireComplete),
   ];
@@ -153,13 +154,17 @@ function reportTree(tree: RecordTree): Check {
   return { name, status: "passed", detail: tree.isSubject ? files : `${files}, not a subject` };
 }
 
-function checkArtifact(artifact: Question["artifacts"][number], statement: Statement, trees: readonly RecordTree[]): Check {
+interface RecordedArtifacts {
+  statement: Statement;
+  trees: readonly RecordTree[];
+  collection: Collection | undefined;
+}
+
+function checkArtifact(artifact: Question["artifacts"][number], { statement, trees, collection }: RecordedArtifacts): Check {
   const name = "artifact";
   const label = artifact.kind === "file" ? `${artifact.name} (sha256:${artifact.sha256})` : `sha256:${artifact.sha256}`;
   const subjects = statement.subjects.filter(({ digest }) => digest.sha256 === artifact.sha256);
-  // Equal files are several subjects: the one that is called like the file is what was meant.
-  const file = artifact.kind === "file" ? artifact.name.slice(artifact.name.lastIndexOf("/") + 1) : undefined;
-  const subject = subjects.find(({ name }) => file !== undefined && lastPart(name) === file) ?? subjects[0];
+  const subject = artifact.kind === "file" ? mostAlike(subjects, artifact.name) : subjects[0];
   if (subject !== undefined) return { name, status: "passed", detail: `${label} is the subject ${subject.name}` };
   // A leaf counts only under a root that the leaves have and that is a subject itself.
   const leafOf = (role: RecordTree["role"]) =>
@@ -170,7 +175,7 @@ function checkArtifact(artifact: Question["artifacts"][number], statement: State
   const product = leafOf("product");
   if (product !== undefined) return { name, status: "passed", detail: `${label} is the product ${product}` };
   const material = leafOf("material");
-  const remark = material === undefined ? "" : `, only the material ${material}`;
+  const remark = material === undefined ? writtenRemark(collection, artifact.sha256) : `, only the material ${material}`;
   return {
     name,
     status: "refused",
@@ -179,9 +184,44 @@ function checkArtifact(artifact: Question["artifacts"][number], statement: State
   };
 }
 
-/** Of `TYPE/file:PATH`. */
-function lastPart(subject: string): string {
-  return subject.slice(Math.max(subject.lastIndexOf("/"), subject.lastIndexOf("file:") + "file:".length - 1) + 1);
+/** Equal files are several subjects: the one whose path ends most like that of the file is what was meant. */
+function mostAlike(subjects: readonly StatementSubject[], file: string): StatementSubject | undefined {
+  const wanted = partsOf(file);
+  let best: StatementSubject | undefined;
+  let bestCount = -1;
+  for (const subject of subjects) {
+    // Of `TYPE/file:PATH`.
+    const parts = partsOf(subject.name.slice(subject.name.lastIndexOf("file:") + "file:".length));
+    let count = 0;
+    while (count < parts.length && parts.at(-1 - count) === wanted.at(-1 - count)) count++;
+    // Of two that are as good the shorter: a/b is not x/a/b.
+    const alike = 2 * count + (count === parts.length ? 1 : 0);
+    if (alike > bestCount) [best, bestCount] = [subject, alike];
+  }
+  return best;
+}
+
+function partsOf(path: string): string[] {
+  return path.split("/").filter(part => part !== "" && part !== ".");
+}
+
+/** Of what was refused: whether the build left this content somewhere. Never more than a hint. */
+function writtenRemark(collection: Collection | undefined, sha256: string): string {
+  const path = collection && writtenPath(collection, sha256);
+  if (path === undefined) return "";
+  return `; the build wrote this content to ${path}, which was no product (--product-glob of cilock run names files elsewhere)`;
+}
+
+function writtenPath(collection: Collection, sha256: string): string | undefined {
+  try {
+    for (const { written } of readRun(collection)?.processes ?? []) {
+      for (const [path, digest] of written) if (digest === sha256) return path;
+    }
+  } catch (error) {
+    // A form of the attestation that we do not know.
+    if (!(error instanceof ToolError)) throw error;
+  }
+  return undefined;
 }
 
 /** Nothing is said of what is no record of a command, unless somebody asks. */

@@ -14,7 +14,7 @@ export interface ShownGap {
 /** One sentence for each kind (a test compares them with src/trace/gaps.ts), for whoever wants a complete record. */
 export const remedies: Readonly<Record<string, string>> = {
   "untraced-child": "find out whether the work of that process matters to you",
-  "survivor-killed": "end it within the build, start it outside, or give it more time with --grace",
+  "survivor-killed": "end it within the build, or give it more time with --grace; started outside, what it does is not seen",
   "unreadable-memory": "run as root, or make the program readable (chmod a+r)",
   "unreadable-descriptor": "run as root, or make the program readable (chmod a+r)",
   "tracee-gone": "run the build again, without children that are killed at work (a timeout, a failing parallel make)",
@@ -23,7 +23,8 @@ export const remedies: Readonly<Record<string, string>> = {
   "privilege-not-gained": "run as root if the build needs that privilege",
   "io-uring-refused": "nothing: programs do without",
   "io-uring-allowed": "leave --allow-io-uring out",
-  "nested-tracer": "leave strace, gdb and the like out of the build",
+  "nested-tracer":
+    "leave strace, gdb and the like out of the build; a program with LeakSanitizer (-fsanitize=address) needs ASAN_OPTIONS=detect_leaks=0",
   "seccomp-listener": "run that container tool outside of the build",
   "x32-refused": "find out why a program makes x32 calls",
   "dumpable-kept": "nothing: the process only stays visible",
@@ -45,7 +46,7 @@ export const remedies: Readonly<Record<string, string>> = {
   "too-large": "keep so large a file out of the build, or compare it yourself",
   "userfault-restricted": "nothing: the program's own faults are answered",
   "names-unwatched": "nothing, if addresses are enough",
-  delegated: "start that service within the build, or do without it",
+  delegated: "start that service within the build and end it there, or do without it",
   "foreign-descriptor": "close what the build does not need before starting it (3<&-)",
   "outside-reached": "find out what the build wants of that process",
   "kernel-reached": "run as an ordinary user, or give the build files in place of devices",
@@ -54,6 +55,32 @@ export const remedies: Readonly<Record<string, string>> = {
   "unlisted-files": "make them readable, or keep them out of the working directory",
   "key-exposed": "consider the key as given away; keep it out of the working directory, or hand it over by a pipe (-k /dev/fd/3)",
 };
+
+/** For what is often met: kinds, and what the detail or a program's name has in it. The first that fits is said in place of the general remedy. */
+const known: readonly [kinds: readonly string[], pattern: RegExp, remedy: string][] = [
+  [
+    ["changed-while-read", "unverified-content"],
+    /\/go\/telemetry\//,
+    "`go telemetry off` before the build, or a home directory of its own (HOME, or XDG_CONFIG_HOME)",
+  ],
+  ...Object.entries({
+    "gpg-agent|scdaemon|keyboxd":
+      "start it within the build, and end it there with `gpgconf --kill all` (a GNUPGHOME of its own keeps it apart)",
+    "ssh-agent": "start it within the build, and end it there with `ssh-agent -k`",
+    sccache: "`sccache --start-server` and `sccache --stop-server` within the build, or do without it (RUSTC_WRAPPER=)",
+    "distccd?|icecc[a-z]*|buildfarm": "compile on this machine, within the build",
+    "gradle[a-z-]*|GradleDaemon|java": "`--no-daemon` of gradle, or end the server within the build (`gradle --stop`)",
+    "dotnet|VBCSCompiler|MSBuild":
+      "`dotnet build-server shutdown` at the build's end, or MSBUILDDISABLENODEREUSE=1 and UseSharedCompilation=false",
+    bazel: "`bazel --batch`, or `bazel shutdown` at the build's end",
+    adb: "`adb kill-server` at the build's end",
+    watchman: "`watchman shutdown-server` at the build's end",
+  }).map(([names, remedy]): (typeof known)[number] => [
+    ["survivor-killed", "delegated"],
+    new RegExp(`(?<![A-Za-z0-9-])(?:${names})(?![A-Za-z0-9-])`),
+    remedy,
+  ]),
+];
 
 const programsShown = 4;
 
@@ -72,8 +99,13 @@ export function gapLines(gap: ShownGap, programOf: (processId: number) => NamedP
       ? ""
       : `, by ${shown}${programs.size > programsShown ? ` and ${programs.size - programsShown} more` : ""}`;
   const times = count > 1 ? ` (${count} times)` : "";
-  const remedy = Object.entries(remedies).find(([name]) => name === kind)?.[1];
+  const remedy = remedyOf(kind, [detail, ...programs].join(" "));
   return [`${severity}: ${detail}${times}${by}`, ...(remedy === undefined ? [] : [`  what to do: ${remedy}`])];
+}
+
+function remedyOf(kind: string, text: string): string | undefined {
+  const special = known.find(([kinds, pattern]) => kinds.includes(kind) && pattern.test(text))?.[2];
+  return special ?? Object.entries(remedies).find(([name]) => name === kind)?.[1];
 }
 
 export function gapJson({ kind, severity, count, detail }: ShownGap): JsonObject {

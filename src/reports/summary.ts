@@ -52,7 +52,15 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
     ["time", durationText(report.durationNs)],
   ];
   if (report.trace !== undefined) rows.push(...traceRows(report.trace, painted));
+  else rows.push(["trace", painted("none: run with --trace to record processes, files and network", "doubtful")]);
   rows.push(["materials", count(report.materials, "file")], ["products", count(report.products, "file")]);
+  const elsewhere = writtenElsewhere(report);
+  if (elsewhere > 0) {
+    rows.push([
+      "elsewhere",
+      `${count(elsewhere, "file")} written outside of the working directory, no products (--product-glob names some)`,
+    ]);
+  }
   if (report.survivorsKilled > 0) {
     rows.push(["killed", painted(`${count(report.survivorsKilled, "process", "es")} that outlived the command`, "doubtful")]);
   }
@@ -62,7 +70,8 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
   rows.push(["record", printable(path ?? "on stdout")], ["signed by", keyid]);
   if (publicKeyPath !== undefined) rows.push(["public key", printable(publicKeyPath)]);
   if (path !== undefined) {
-    const words = [verify.program, "verify", fileArgument(path), "-k", fileArgument(verify.publicKey ?? "PUBLIC-KEY.pem")];
+    const key = fileArgument(verify.publicKey ?? "PUBLIC-KEY.pem");
+    const words = [verify.program, "verify", fileArgument(path), "-k", key, ...gate(report)];
     rows.push(["verify with", printable(words.map(shellWord).join(" "))]);
   }
   const width = Math.max(...rows.map(([label]) => label.length));
@@ -71,6 +80,12 @@ export function summaryText(report: RunReport, { colour }: { colour: boolean }):
     ...more.map(line => `  ${"".padEnd(width)}  ${line}`),
   ]);
   return [`cilock: step ${printable(report.step)}`, ...body].map(line => `${line}\n`).join("");
+}
+
+/** What a gate should ask, but for the file: without these the record of a failed build is good (docs/verify.md). An untraced one is never complete. */
+function gate({ step, trace }: RunReport): string[] {
+  const named = step.startsWith("-") ? [`--step=${step}`] : ["--step", step];
+  return [...named, "--require-success", ...(trace === undefined ? [] : ["--require-complete"])];
 }
 
 /** A name with a dash in front would be a flag. */
@@ -114,6 +129,7 @@ export function summaryJson(report: RunReport): JsonObject {
     attestors: report.attestors,
     materials: report.materials,
     products: report.products,
+    writtenElsewhere: writtenElsewhere(report) || undefined,
     processes: trace?.processes.length,
     programs: trace === undefined ? undefined : programNames(trace),
     filesOpened: files?.opened,
@@ -134,6 +150,11 @@ export function summaryJson(report: RunReport): JsonObject {
 
 function completenessJson({ verdict, gaps }: Completeness): JsonObject {
   return { verdict, gaps: gaps.map(gapJson) };
+}
+
+/** Of files that are there at the end; caches are not among them, and what is a product by a flag is not either. */
+function writtenElsewhere({ trace }: RunReport): number {
+  return trace?.totals.writtenElsewhere ?? 0;
 }
 
 function exitText({ exitCode, signal, interrupted }: RunReport): string {
