@@ -67,3 +67,14 @@ function testsAs(user: User): void {
 }
 
 for (const user of users) describe.skipIf(obstacle !== undefined)(`as ${user}`, () => testsAs(user));
+
+test.skipIf(obstacle !== undefined)(
+  "something is mounted over the proc that we look into: the build goes on, and what we cannot see is said",
+  async () => {
+    using scratch = new Scratch();
+    const script = "busybox mount -t tmpfs none /proc; busybox true; echo hi >f; busybox umount /proc; echo done";
+    const ran = await run(scratch, ["sh", "-c", script], { trace: true, before: ["unshare", "-m"] });
+    expect(ran.stdout.toString()).toBe("done\n");
+    expect(gaps(recordOf(ran))).toContain("unreadable-memory");
+  },
+);

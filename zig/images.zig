@@ -136,7 +136,7 @@ fn takeExecutable(tracer: *Tracer, owner: descriptors_mod.Owner, buffer: []u8, l
     var path: [64]u8 = undefined;
     const taken = switch (sys.open(linux.AT.FDCWD, sys.procPath(&path, owner.pid, "exe"), .{ .PATH = true, .CLOEXEC = true })) {
         .descriptor => |number| number,
-        .failed => |e| return if (e == .NOENT or e == .SRCH) error.TraceeGone else error.Denied,
+        .failed => |e| return if (e == .NOENT or e == .SRCH) status_file.whyMissing() else error.Denied,
     };
     defer sys.close(taken);
     const identity = try tracer.descriptors.identify(taken);

@@ -5,6 +5,7 @@
 //! works is found out once, on the command, before it runs.
 const std = @import("std");
 const linux = std.os.linux;
+const status_file = @import("status.zig");
 const sys = @import("sys.zig");
 const Patience = @import("patience.zig").Patience;
 
@@ -77,7 +78,7 @@ fn readProcMem(tid: i32, address: u64, into: []u8) sys.Error!usize {
     var buffer: [64]u8 = undefined;
     const descriptor = switch (sys.openReadOnly(sys.procPath(&buffer, tid, "mem"))) {
         .descriptor => |number| number,
-        .failed => |e| return if (e == .NOENT or e == .SRCH) error.TraceeGone else error.Denied,
+        .failed => |e| return if (e == .NOENT or e == .SRCH) status_file.whyMissing() else error.Denied,
     };
     defer sys.close(descriptor);
     return sys.readAt(descriptor, into, address);

@@ -132,12 +132,19 @@ pub fn comm(pid: i32, buffer: []u8) []const u8 {
     return if (std.mem.endsWith(u8, text, "\n")) text[0 .. text.len - 1] else text;
 }
 
+/// Of an entry of a process: that is gone, or somebody has mounted something over our /proc, and what is there we may not see.
+pub fn whyMissing() sys.Error {
+    var link: [16]u8 = undefined;
+    const self = sys.readLink(linux.AT.FDCWD, "/proc/self", &link) catch return error.Denied;
+    return if (number(i32, self, 10) == sys.ownPid()) error.TraceeGone else error.Denied;
+}
+
 /// As much of a file below /proc as fits.
 pub fn readFile(path: [*:0]const u8, buffer: []u8) sys.Error![]u8 {
     const descriptor = switch (sys.openReadOnly(path)) {
         .descriptor => |opened| opened,
         .failed => |e| return switch (e) {
-            .NOENT, .SRCH => error.TraceeGone,
+            .NOENT, .SRCH => whyMissing(),
             .MFILE, .NFILE => error.OutOfDescriptors,
             else => error.Denied,
         },
