@@ -91,14 +91,28 @@ const Call = enum { init_module, finit_module, kexec_load, kexec_file_load, bpf,
 
 /// At the exit of a call that the table says is `.kernel`.
 pub fn onCall(tracer: *Tracer, thread: *Thread, row: *const syscalls.Row, result: i64) void {
-    const arguments = &thread.call.arguments;
     const call = std.meta.stringToEnum(Call, row.name) orelse unreachable; // the test below compares the two
-    if (call == .request_key) {
-        // The kernel starts /sbin/request-key for a key that it has not, whatever that says of it then.
-        if (arguments[2] != 0 and isAnswerOfHelper(result)) tracer.gap(thread, .kernel_delegated, 0, "/sbin/request-key");
-        return;
+    switch (reachOf(call, &thread.call.arguments, result)) {
+        .nothing => {},
+        .kernel => tracer.gap(thread, .kernel_reached, 0, row.name),
+        .helper => tracer.gap(thread, .kernel_delegated, 0, "/sbin/request-key"),
+        .program => onBpf(tracer, thread, result),
     }
-    if (result < 0) return;
+}
+
+const Reach = enum {
+    nothing,
+    kernel,
+    /// A program that the kernel starts.
+    helper,
+    /// By BPF, perhaps: its arguments in memory say.
+    program,
+};
+
+fn reachOf(call: Call, arguments: *const [6]u64, result: i64) Reach {
+    // The kernel starts /sbin/request-key for a key that it has not, whatever that says of it then.
+    if (call == .request_key) return if (arguments[2] != 0 and isAnswerOfHelper(result)) .helper else .nothing;
+    if (result < 0) return .nothing;
     const is_reached = switch (call) {
         .init_module, .finit_module, .swapon => true,
         .kexec_load => arguments[1] != 0, // else it is taken out again
@@ -106,10 +120,10 @@ pub fn onCall(tracer: *Tracer, thread: *Thread, row: *const syscalls.Row, result
         .iopl => arguments[0] != 0,
         .ioperm => arguments[2] != 0,
         .acct => arguments[0] != 0, // else it is turned off
-        .bpf => return onBpf(tracer, thread, result),
+        .bpf => return .program,
         .request_key => unreachable, // above
     };
-    if (is_reached) tracer.gap(thread, .kernel_reached, 0, row.name);
+    return if (is_reached) .kernel else .nothing;
 }
 
 const kexec_file_unload = 1;
@@ -191,14 +205,22 @@ fn onBpf(tracer: *Tracer, thread: *Thread, result: i64) void {
             for (kinds) |kind| if (kind) |known| if (!isHarmless(known)) return report(tracer, thread, known);
             if (asked == null and loaded == null) report(tracer, thread, .unspec);
         },
-        .prog_attach, .link_create => {
-            const place = wordAt(attributes, 8);
-            if (place == null or std.mem.findScalar(u32, &harmless_places, place.?) == null)
-                tracer.gap(thread, .kernel_reached, 0, "bpf: a program is attached");
-        },
-        .raw_tracepoint_open, .link_update => tracer.gap(thread, .kernel_reached, 0, "bpf: a program is attached"),
+        .prog_attach, .link_create, .raw_tracepoint_open, .link_update => if (attaches(command, attributes))
+            tracer.gap(thread, .kernel_reached, 0, "bpf: a program is attached"),
         _ => {}, // maps, and questions
     }
+}
+
+/// Where it can change what others do or see.
+fn attaches(command: Command, attributes: []const u8) bool {
+    return switch (command) {
+        .prog_attach, .link_create => {
+            const place = wordAt(attributes, 8) orelse return true;
+            return std.mem.findScalar(u32, &harmless_places, place) == null;
+        },
+        .raw_tracepoint_open, .link_update => true,
+        .prog_load, _ => false,
+    };
 }
 
 fn report(tracer: *Tracer, thread: *Thread, kind: ProgramType) void {
@@ -284,6 +306,57 @@ test "the rows of the table that are said to reach the kernel are those that are
         found += 1;
     };
     try testing.expectEqual(std.enums.values(Call).len, found);
+}
+
+test "what calls reach" {
+    const Row = struct { Call, [6]u64, i64, Reach };
+    const rows = [_]Row{
+        .{ .init_module, @splat(0), 0, .kernel },
+        .{ .finit_module, @splat(0), 0, .kernel },
+        .{ .finit_module, @splat(0), -1, .nothing },
+        .{ .kexec_load, .{ 0, 1, 0, 0, 0, 0 }, 0, .kernel },
+        .{ .kexec_load, .{ 0, 0, 0, 0, 0, 0 }, 0, .nothing },
+        .{ .kexec_file_load, @splat(0), 0, .kernel },
+        .{ .kexec_file_load, .{ 0, 0, 0, 0, 1, 0 }, 0, .nothing },
+        .{ .iopl, .{ 3, 0, 0, 0, 0, 0 }, 0, .kernel },
+        .{ .iopl, @splat(0), 0, .nothing },
+        .{ .ioperm, .{ 0x80, 1, 1, 0, 0, 0 }, 0, .kernel },
+        .{ .ioperm, .{ 0x80, 1, 0, 0, 0, 0 }, 0, .nothing },
+        .{ .swapon, @splat(0), 0, .kernel },
+        .{ .acct, .{ 1, 0, 0, 0, 0, 0 }, 0, .kernel },
+        .{ .acct, @splat(0), 0, .nothing },
+        .{ .bpf, @splat(0), 3, .program },
+        .{ .bpf, @splat(0), -1, .nothing },
+        .{ .request_key, .{ 1, 1, 1, 0, 0, 0 }, 77, .helper },
+        .{ .request_key, .{ 1, 1, 1, 0, 0, 0 }, -126, .helper }, // ENOKEY
+        .{ .request_key, .{ 1, 1, 0, 0, 0, 0 }, 77, .nothing }, // nothing for a helper
+        .{ .request_key, .{ 1, 1, 1, 0, 0, 0 }, -2, .nothing }, // there is none
+    };
+    for (rows, 0..) |row, i| {
+        errdefer std.debug.print("row {d}\n", .{i});
+        try testing.expectEqual(row[3], reachOf(row[0], &row[1], row[2]));
+    }
+}
+
+test "where a BPF program is attached" {
+    const Row = struct { Command, []const u8, bool };
+    const to_connect = [_]u8{ 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0 }; // CGROUP_INET4_CONNECT
+    const to_devices = [_]u8{ 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0 };
+    const rows = [_]Row{
+        .{ .prog_attach, &to_connect, true },
+        .{ .prog_attach, &to_devices, false },
+        .{ .prog_attach, "", true },
+        .{ .link_create, &to_connect, true },
+        .{ .link_create, &to_devices, false },
+        .{ .raw_tracepoint_open, &to_devices, true },
+        .{ .link_update, &to_devices, true },
+        .{ .prog_load, &to_connect, false },
+        .{ @fromBackingInt(0), &to_connect, false },
+    };
+    for (rows, 0..) |row, i| {
+        errdefer std.debug.print("row {d}\n", .{i});
+        try testing.expectEqual(row[2], attaches(row[0], row[1]));
+    }
 }
 
 test "a helper's answers" {
