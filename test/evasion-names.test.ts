@@ -28,7 +28,7 @@ function wrongOnes(record: Record, changed: number[]): number[] {
 
 for (const user of users) {
   describe(`as ${user}`, () => {
-    for (const mode of ["rename", "unlink", "target", "shared"]) {
+    for (const mode of ["rename", "unlink", "target", "shared", "cloned"]) {
       test(`a path that changes while a name is taken away: ${mode}`, async () => {
         const { record, changed } = await race(user, mode, 40);
         const gap = record.commandRun.completeness?.gaps.find(one => one.kind === kind);
@@ -50,9 +50,14 @@ for (const user of users) {
       if (wrong.length > 0) expect(gaps(record)).toContain("program-unknown");
     });
 
-    test("what others do with the same names at the same time is no such change", async () => {
-      const { record } = await race(user, "quiet", 30);
-      expect(gaps(record)).toEqual([]);
-    });
+    for (const [mode, rounds] of [
+      ["quiet", 30],
+      ["flicker", 500],
+    ] as const) {
+      test(`what others do with the same names at the same time is no such change: ${mode}`, async () => {
+        const { record } = await race(user, mode, rounds);
+        expect(gaps(record)).toEqual([]);
+      });
+    }
   });
 }

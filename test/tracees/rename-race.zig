@@ -2,15 +2,17 @@
 //! kernel has done is looked at afterwards, and told.
 //!   rename, unlink: a thread changes the path in memory.
 //!   shared: a process does, in memory that both have mapped.
+//!   cloned: a process does that has its memory in common (CLONE_VM).
 //!   target: as rename, but it is the new name that changes.
 //!   exec: as rename, while scripts are executed by the name that is exchanged so, as in exec-race.
 //!   quiet: as rename, but nothing changes, and another process exchanges and deletes names in the same directory.
 //!   still: one rename of `low`, which is there, and another thread that does nothing.
+//!   flicker: files are deleted that another process makes all the time: one that was not there when a tracer looked can be when the kernel does.
 const t = @import("lib/tracee.zig");
 const std = @import("std");
 pub const panic = t.panic;
 
-const Mode = enum { rename, unlink, target, shared, exec, quiet, still };
+const Mode = enum { rename, unlink, target, shared, cloned, exec, quiet, still, flicker };
 
 const said: u64 = @bitCast(@as([8]u8, "harmless".*));
 const done: u64 = @bitCast(@as([8]u8, "wanted!!".*));
@@ -34,6 +36,7 @@ pub fn main(init: std.process.Init.Minimal) void {
     stop = @ptrFromInt(t.must(.mmap, .{ 0, 4096, 3, 0x21, -1, 0 })); // MAP_SHARED | MAP_ANONYMOUS
     if (mode == .exec) return executeAll(arguments, rounds);
     if (mode == .still) return moveOne();
+    if (mode == .flicker) return flicker(rounds);
     var flipper: t.Thread = .{};
     var helper: i32 = 0;
     switch (mode) {
@@ -45,7 +48,8 @@ pub fn main(init: std.process.Init.Minimal) void {
                 t.exit(0);
             }
         },
-        .exec, .still => unreachable, // above
+        .cloned => {}, // each by itself
+        .exec, .still, .flicker => unreachable, // above
     }
     // Processes of one call each, so that each is told apart.
     for (0..rounds) |_| {
@@ -68,6 +72,13 @@ fn once(mode: Mode) noreturn {
     if (mode == .target) t.makeFile("old", "a file\n");
     var flipper: t.Thread = .{};
     if (mode == .rename or mode == .unlink or mode == .target) flipper.start(flip, 0); // its memory is a copy
+    var other: i32 = 0;
+    if (mode == .cloned) {
+        const stack = t.memory(t.stack_size);
+        const flags = t.linux.CLONE.VM | @as(u32, @backingInt(t.SIG.CHLD));
+        other = @intCast(@as(isize, @bitCast(t.linux.clone(flip, @intFromPtr(stack) + t.stack_size, flags, 0, null, 0, null))));
+        if (other < 0) t.fail("clone", other);
+    }
     const result = switch (mode) {
         .unlink => t.call(.unlink, .{name}),
         .target => t.call(.rename, .{ "old", name }),
@@ -76,11 +87,18 @@ fn once(mode: Mode) noreturn {
     if (result < 0) t.fail("the call", result);
     const is_there = t.call(.access, .{ if (mode == .target) "wanted!!" else "harmless", 0 }) == 0;
     if (is_there) line.begin("answer").text("what", "changed").number("value", t.pid()).end();
+    if (other != 0) {
+        @atomicStore(u32, &is_over, 1, .release);
+        _ = t.reap(other);
+    }
     t.exit(0);
 }
 
+/// Of this process's memory.
+var is_over: u32 = 0;
+
 fn flip(_: usize) callconv(.c) u8 {
-    while (@atomicLoad(u32, stop, .acquire) == 0) {
+    while (@atomicLoad(u32, stop, .acquire) == 0 and @atomicLoad(u32, &is_over, .acquire) == 0) {
         @atomicStore(u64, &name[0], done, .monotonic);
         @atomicStore(u64, &name[0], said, .monotonic);
     }
@@ -96,6 +114,21 @@ fn moveOne() void {
 
 fn wait(_: usize) callconv(.c) u8 {
     while (true) _ = t.call(.pause, .{});
+}
+
+fn flicker(rounds: u64) void {
+    const maker = t.fork();
+    if (maker == 0) {
+        while (@atomicLoad(u32, stop, .acquire) == 0) t.close(t.open("flickers", t.O.wronly | t.O.creat, 0o600));
+        t.exit(0);
+    }
+    var deleted: u64 = 0;
+    while (deleted < rounds) {
+        if (t.call(.unlink, .{"flickers"}) >= 0) deleted += 1;
+    }
+    line.begin("answer").text("what", "done").number("value", 0).end();
+    @atomicStore(u32, stop, 1, .release);
+    _ = t.reap(maker);
 }
 
 /// What others may do at any time: files that come and go under the same names as elsewhere.
