@@ -149,6 +149,24 @@ describe("who did what to a file", () => {
   });
 });
 
+test("what nobody vouches for: a path once, with its contents, and a large tree by directory", async () => {
+  const script = "for f in tree/*/*; do read x <$f; done; for i in 1 2; do echo $i >>changed; read x <changed; done";
+  for (const part of ["a", "b"]) {
+    mkdirSync(at(`tree/${part}`), { recursive: true });
+    for (let index = 0; index < 30; index++) writeFileSync(at(`tree/${part}/${index}`), "x\n");
+  }
+  writeFileSync(at("changed"), "0\n");
+  sh(`${cilock} run --signer-ephemeral -s build -o many.json --trace -- sh -c '${script}'`, root);
+  const text = await show("many.json", "--undeclared");
+  expect(text).toContain(`      ${at("tree/a/")} (30 files)\n      ${at("tree/b/")} (30 files)\n`);
+  expect(text).not.toContain(`${at("tree/a/7")}\n`);
+  const all = await show("many.json", "--undeclared=all");
+  expect(all.split("\n").filter(line => line.startsWith(`      ${at("tree/")}`))).toHaveLength(60);
+  const lines = all.split("\n").filter(line => line.startsWith(`      ${at("changed")}`));
+  expect(lines).toHaveLength(1);
+  expect(show("many.json", "--undeclared=some")).rejects.toThrow("--undeclared takes no value but all");
+});
+
 describe("whom it talked to", () => {
   let port = 0;
   const request = "GET / HTTP/1.1\r\nHost: registry.example\r\n\r\n";

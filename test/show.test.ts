@@ -77,6 +77,7 @@ const run: JsonObject = {
     ],
     files: [
       { path: "/etc/ld.so.cache", kind: "nobody" },
+      { path: "/etc/ld.so.cache", kind: "nobody" },
       { path: "/p/swapped.c", kind: "differs", by: "git", source: "/p/.git/index", package: "/p" },
       { path: "/usr/local/go/src/a.go", kind: "nobody" },
       { path: "/usr/local/go/pkg/b", kind: "nobody" },
@@ -328,8 +329,8 @@ undeclared inputs
     git /p (1)
       /p/swapped.c
   nobody vouches for
-    /etc (1)
-      /etc/ld.so.cache
+    /etc (2)
+      /etc/ld.so.cache (2 contents)
     /usr/local/go (2)
       /usr/local/go/src/a.go
       /usr/local/go/pkg/b
@@ -392,7 +393,7 @@ test("the same as JSON", async () => {
     { path: "/p/out2", read: false, written: true, sha256: "d".repeat(64) },
     { path: "/p/unreadable", read: false, written: true },
   ]);
-  expect(parsed.undeclared.files[1]).toEqual({ path: "/p/swapped.c", kind: "differs", by: "git", package: "/p" });
+  expect(parsed.undeclared.files[2]).toEqual({ path: "/p/swapped.c", kind: "differs", by: "git", package: "/p" });
   expect(parsed.undeclared.unlistedFiles).toBe(3);
   const bare = JSON.parse((await show("record.json", "--json")).text);
   expect([bare.signature, bare.processes, bare.files, bare.undeclared]).toEqual(["not checked", undefined, undefined, undefined]);

@@ -88,6 +88,9 @@ test("a file that the build wrote elsewhere is refused, and the refusal says so"
   const named = shell(directory, `${run} --product-glob '*/installed' -- sh -c 'echo y >../installed'`);
   expect(named.exitCode, named.stderr.toString()).toBe(0);
   expect(verify("installed").exitCode).toBe(0);
+  expect(named.stderr.toString()).not.toContain("--product-glob names no file");
+  const missed = shell(directory, `${run} --product-glob 'installed' -- sh -c 'echo y >../installed'`);
+  expect(missed.stderr.toString()).toContain("warning: --product-glob names no file that the command has written");
 });
 
 for (const [name, run] of unknown) {

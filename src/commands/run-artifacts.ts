@@ -59,6 +59,13 @@ export function artifactsOf(plan: RunPlan, input: ArtifactsInput, warn: Warn): A
   // A file less in it makes another directory too, without any file that was written.
   const differs = (path: string, hash: string) => hashes.has(path) && hashes.get(path) !== hash;
   const products = withDirectories(found.products, found.walk, differs).filter(({ path }) => isChosen(plan, path));
+  const { named } = plan.options.products;
+  if (named !== undefined && !products.some(({ path }) => named(path))) {
+    warn(
+      "warning",
+      "--product-glob names no file that the command has written; the whole path must match, and outside of the working directory it is absolute",
+    );
+  }
   return {
     materials: traced === undefined ? before.materials : materialsOf(plan, before, traced.files),
     products: traced === undefined ? products : products.map(file => labelled(file, traced.isCache, plan)),

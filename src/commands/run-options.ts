@@ -263,11 +263,24 @@ const schema = z.object({
   "env-filter-sensitive-vars": flag,
 });
 
+/** A word of the command that may have been meant as a flag of ours. */
+function lateFlag(command: readonly string[]): string | undefined {
+  const required = new Set(["-s", "--step", "-k", "--signer-file-key-path", "--signer-ephemeral"]);
+  return command.slice(1).find(word => required.has(word.replace(/=.*$/, "")));
+}
+
 export function parseRunOptions(parsed: ParsedOptions, command: readonly string[]): RunOptions {
   const result = schema.safeParse(parsed);
   if (!result.success) {
     const [issue] = result.error.issues;
     const [name] = issue?.path ?? [];
+    const late = issue?.code === "invalid_type" ? lateFlag(command) : undefined;
+    if (late !== undefined) {
+      throw usage(
+        `--${String(name)} ${issue?.message ?? "cannot be read"}`,
+        `${late} stands behind the command, and so belongs to it: put our flags before ${command[0]}`,
+      );
+    }
     throw usage(`--${String(name)} ${issue?.message ?? "cannot be read"}`);
   }
   const values = result.data;

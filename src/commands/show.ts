@@ -17,7 +17,9 @@ import { print } from "./print.ts";
 
 export const showCommand: Command = {
   name: "show",
-  usage: ["show RECORD [-k pub.pem] [--artifacts] [--undeclared] [--processes] [--network] [--files] [--file PATH]... [--json]"],
+  usage: [
+    "show RECORD [-k pub.pem] [--artifacts] [--undeclared[=all]] [--processes] [--network] [--files] [--file PATH]... [--json]",
+  ],
   details:
     "  Without -k the signature is not checked, and the second line says so;\n" +
     "  cilock verify is for decisions.\n" +
@@ -32,7 +34,12 @@ export const showCommand: Command = {
       help: "public key of the signer, PEM: nothing is shown of a record it did not sign",
     },
     { long: "artifacts", kind: "boolean", help: "list materials, products and subjects with their digests" },
-    { long: "undeclared", kind: "boolean", help: "list the inputs that nobody vouches for, and the packages of the others" },
+    {
+      long: "undeclared",
+      kind: "optional-string",
+      value: "all",
+      help: "list the inputs that nobody vouches for, and the packages of the others; many of one place by directory, but with all",
+    },
     { long: "processes", kind: "boolean", help: "print the processes as a tree" },
     {
       long: "network",
@@ -63,7 +70,10 @@ const flag = z.boolean().default(false);
 const schema = z.object({
   publickey: z.string().min(1, "--publickey is empty").optional(),
   artifacts: flag,
-  undeclared: flag,
+  undeclared: z
+    .union([z.boolean(), z.enum(["all", "true", "false"])], { error: "--undeclared takes no value but all" })
+    .default(false)
+    .transform(value => (value === "true" ? true : value === "false" ? false : value)),
   processes: flag,
   network: flag,
   files: flag,

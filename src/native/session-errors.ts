@@ -76,11 +76,26 @@ function notExecuted(errno: number, command: string): ToolError {
           hint: "if it is there, the interpreter in its first line, or its dynamic linker, is not",
         })
       : new ToolError("command-not-found", `${command}: command not found`, {
-          hint: "look at PATH, or name the file with a slash in it",
+          hint: notFoundHint(command),
         });
   }
   return new ToolError("command-not-executable", `cannot execute ${command}: ${errnoText(errno)}`);
 }
+
+/** What a shell would have understood, and we are none. */
+function notFoundHint(command: string): string {
+  const variable = /^[A-Za-z_][A-Za-z0-9_]*=/.exec(command);
+  if (variable !== null) return `no shell reads the command: put env before it (-- env ${variable[0]}… COMMAND)`;
+  if (shellBuiltins.has(command)) return `${command} is a word of the shell, no program: sh -c '${command} …'`;
+  if (/\s/.test(command)) return "that is one word: write the command without the quotes, or let a shell read it (sh -c '…')";
+  return "look at PATH, or name the file with a slash in it";
+}
+
+const shellBuiltins: ReadonlySet<string> = new Set(
+  "cd export source . set unset alias ulimit umask eval exec trap wait read shift pushd popd if for while case type command : !".split(
+    " ",
+  ),
+);
 
 function killedEarly(signal: number): ToolError {
   return new ToolError("command-not-started", `the command was killed by ${signalName(signal)} before it was executed`, {

@@ -51,7 +51,8 @@ export interface ShownParts {
   readonly processes: boolean;
   readonly files: boolean;
   readonly artifacts: boolean;
-  readonly undeclared: boolean;
+  /** `all`: each file, however many there are. */
+  readonly undeclared: boolean | "all";
   readonly network: boolean;
   /** Paths or globs. */
   readonly file: readonly string[];
@@ -80,7 +81,8 @@ function sectionsOf(record: ShownRecord, parts: ShownParts): string[][] {
   }
   if (parts.artifacts) sections.push(...artifactSections(record));
   if (parts.network) sections.push(["network", ...(run?.processes ? networkLines(run) : untraced)]);
-  if (parts.undeclared) sections.push(["undeclared inputs", ...(run?.processes ? undeclaredLines(run) : untraced)]);
+  if (parts.undeclared)
+    sections.push(["undeclared inputs", ...(run?.processes ? undeclaredLines(run, parts.undeclared === "all") : untraced)]);
   return sections;
 }
 
