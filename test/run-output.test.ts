@@ -24,6 +24,15 @@ for (const trace of [false, true]) {
       });
     }
 
+    test("a command that makes one of its streams has them in its order, here and in the record", async () => {
+      using scratch = new Scratch();
+      const script = "exec 2>&1; for i in 1 2 3 4 5 6 7 8 9; do echo o$i; echo e$i >&2; done";
+      const ran = await run(scratch, ["/bin/sh", "-c", script], { trace });
+      const expected = Array.from({ length: 9 }, (_, i) => `o${i + 1}\ne${i + 1}\n`).join("");
+      expect(ran.stdout.toString()).toBe(expected);
+      expect(recordOf(ran).commandRun).toMatchObject({ stdout: expected, stderr: "" });
+    });
+
     test("a line is there before the command goes on", async () => {
       using scratch = new Scratch();
       const child = start(scratch, ["/bin/sh", "-c", "echo first; read answer; echo got $answer"], { trace, stdin: "pipe" });
