@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hermeticText, type NotHermetic, type ShownEndpoint, whyNotHermetic } from "../src/reports/hermetic-text.ts";
+import { endpointNames } from "../src/reports/network-text.ts";
 
 const out = (address: string, more: Partial<ShownEndpoint> = {}): ShownEndpoint => ({
   direction: "out",
@@ -63,4 +64,9 @@ test("the page explains every reason", () => {
     unclear: true,
   };
   for (const reason of Object.keys(all)) expect(page).toContain(`| \`${reason}\` |`);
+});
+
+test("a client by a unix socket without a name is not named", () => {
+  const client = { direction: "in", family: "AF_UNIX", address: "" };
+  expect(endpointNames([client, { ...client, address: "/run/x" }])).toEqual(["from unix:/run/x"]);
 });

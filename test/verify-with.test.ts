@@ -1,6 +1,6 @@
 // The last line of the summary is a command that can be typed as it stands, however we were called and wherever the key is.
 import { afterAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 
@@ -91,6 +91,32 @@ test("a file that the build wrote elsewhere is refused, and the refusal says so"
   expect(named.stderr.toString()).not.toContain("--product-glob names no file");
   const missed = shell(directory, `${run} --product-glob 'installed' -- sh -c 'echo y >../installed'`);
   expect(missed.stderr.toString()).toContain("warning: --product-glob names no file that the command has written");
+});
+
+test.skipIf(Bun.which("jq") === null)("the page's recipe compares what one step made with what the next one used", () => {
+  const page = readFileSync(join(dirname(import.meta.dir), "docs/materials-products.md"), "utf8");
+  const section = page.slice(page.indexOf("## Comparing two steps"), page.indexOf("## Directories that are one entry"));
+  const lines = section.split("\n").filter(line => line.startsWith("    "));
+  expect(lines).toHaveLength(4);
+  const recipe = lines.join("\n");
+  const directory = workspace();
+  const step = (name: string, script: string) => {
+    const flags = `-s ${name} -k ../key.pem --trace -o ../${name}.json`;
+    const ran = shell(directory, `mkdir -p w && cp key.pub ${name}.pub && cd w && cilock run ${flags} -- sh -c '${script}'`);
+    expect(ran.exitCode, ran.stderr.toString()).toBe(0);
+  };
+  const compared = () => {
+    const { exitCode, stderr } = shell(directory, recipe);
+    return { exitCode, error: stderr.toString(), lines: readFileSync(join(directory, "compared"), "utf8") };
+  };
+  step("build", "echo 1 >a; echo 2 >b; echo 3 >c");
+  step("package", "cat a b >all");
+  expect(compared()).toEqual({ exitCode: 0, error: "", lines: "same a\nsame b\n" });
+  expect(shell(directory, "echo swapped >w/b").exitCode).toBe(0);
+  step("package", "cat a b >all");
+  expect(compared()).toEqual({ exitCode: 1, error: "", lines: "same a\nDIFFERS b\n" });
+  step("package", ":");
+  expect(compared()).toEqual({ exitCode: 1, error: "", lines: "" });
 });
 
 for (const [name, run] of unknown) {
