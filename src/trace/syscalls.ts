@@ -199,8 +199,8 @@ const refusedOpen = (argumentCount: number, path: number): Row => ({
 const ownerOf: Readonly<Record<string, string>> = {
   8: "F_SETOWN",
   15: "F_SETOWN_EX",
-  [0x8901]: "FIOSETOWN",
-  [0x8902]: "SIOCSPGRP",
+  0x8901: "FIOSETOWN",
+  0x8902: "SIOCSPGRP",
 };
 const refusedOwner: Row = { arguments: 3, detail: call => ownerOf[Number(int(call, 1))] };
 
