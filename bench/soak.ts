@@ -91,7 +91,8 @@ function problemsOf(ran: Ran, frontEnd: number, row: Row): string[] {
   if (row.disturbed) {
     // Who was killed may not have had the time to be anything; what was said before holds.
     // A name that was given from its directory stays so where its process is gone before that can be asked, which is a gap.
-    const early = gaps(record).length > 0 ? /no exedigest|no absolute program|is not absolute/ : /no exedigest|no absolute program/;
+    const early =
+      gaps(record).length > 0 ? /no exedigest|no absolute program|is not absolute/ : /no exedigest|no absolute program/;
     const kept = problems.filter(problem => !early.test(problem));
     const created = parseLines(ran.stdout).filter(line => line.see === "process" || line.see === "thread");
     // Whoever is killed in the middle of a fork cannot say any more whose the child is; the record then says that it guesses.
