@@ -196,13 +196,13 @@ const refusedOpen = (argumentCount: number, path: number): Row => ({
     return process === undefined ? undefined : `process ${process}`;
   },
 });
-const ownerOf: Readonly<Record<string, string>> = {
-  8: "F_SETOWN",
-  15: "F_SETOWN_EX",
-  0x8901: "FIOSETOWN",
-  0x8902: "SIOCSPGRP",
-};
-const refusedOwner: Row = { arguments: 3, detail: call => ownerOf[Number(int(call, 1))] };
+const ownerOf = new Map([
+  [8, "F_SETOWN"],
+  [15, "F_SETOWN_EX"],
+  [0x8901, "FIOSETOWN"],
+  [0x8902, "SIOCSPGRP"],
+]);
+const refusedOwner: Row = { arguments: 3, detail: call => ownerOf.get(Number(int(call, 1))) };
 
 /** Calls that are an event only where we have refused one: it was aimed at us, as those above may be. */
 const refusedRows: Readonly<Record<string, Row>> = {
