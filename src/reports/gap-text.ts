@@ -51,6 +51,7 @@ export const remedies: Readonly<Record<string, string>> = {
   "outside-reached": "find out what the build wants of that process",
   "kernel-reached": "run as an ordinary user, or give the build files in place of devices",
   "remote-file-system": "build on a local file system",
+  "detached-mount": "attach the mount (move_mount) before files in it are used",
   "overlay-mounted": "give it an upper directory that has the same name outside of the build's own mounts",
   "unlisted-files": "make them readable, or keep them out of the working directory",
   "key-exposed": "consider the key as given away; keep it out of the working directory, or hand it over by a pipe (-k /dev/fd/3)",

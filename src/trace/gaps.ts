@@ -114,6 +114,11 @@ export const gapTable = {
     severity: "note",
     sentence: "files on a FUSE or network file system were read: its server decides what each reader gets",
   },
+  "detached-mount": {
+    severity: "gap",
+    sentence:
+      "a process of the build worked in a mount that is attached nowhere: the names of what it opened and changed there are not known",
+  },
   "overlay-mounted": {
     severity: "gap",
     sentence:

@@ -7,6 +7,7 @@ import type { Event } from "../native/events.ts";
 import { Gaps } from "./completeness.ts";
 import { Contents } from "./contents.ts";
 import { coreGap } from "./core-dumps.ts";
+import { DetachedMounts } from "./detached-mounts.ts";
 import type { HashName } from "./digest-file.ts";
 import { Digester } from "./digester.ts";
 import { repeatedBytesMax } from "./exec-strings.ts";
@@ -74,6 +75,7 @@ export class Trace {
   readonly #network: Network;
   readonly #outsideOpens: OutsideOpens;
   readonly #terminals: Terminals;
+  readonly #detachedMounts: DetachedMounts;
   #survivors = 0;
   #traceFiles: TraceFiles = { inputs: [], outputs: [], written: new Map(), made: new Set(), uppers: [] };
 
@@ -122,9 +124,11 @@ export class Trace {
     };
     this.#outsideOpens = new OutsideOpens({ ...others, makeFlags: options.makeFlags });
     this.#terminals = new Terminals(reportGap);
+    const parentOf = (process: number) => this.#processes.parentOf(process);
+    this.#detachedMounts = new DetachedMounts({ reportGap, parentOf });
     this.#network = new Network({
       ...others,
-      parentOf: process => this.#processes.parentOf(process),
+      parentOf,
       ...(options.onUnderstood ? { onUnderstood: options.onUnderstood } : {}),
     });
   }
@@ -138,10 +142,12 @@ export class Trace {
         this.#syscalls.onOpen(event);
         this.#outsideOpens.onOpen(event);
         this.#terminals.onOpen(event);
+        this.#detachedMounts.onOpen(event);
         return;
       case "syscall":
         this.#files.onSyscall(event);
         this.#syscalls.onSyscall(event);
+        this.#detachedMounts.onSyscall(event);
         this.#network.onSyscall(event);
         return;
       case "process":
