@@ -113,6 +113,21 @@ for (const user of users) {
       expect(gaps(recordOf(ran))).toEqual([]);
     });
 
+    test.skipIf(!python)("memory that somebody outside has as a file is a gap; the build's own is none", async () => {
+      using scratch = new Scratch(user);
+      const outsiders = new Outsiders();
+      const other = outsiders.start(scratch, "print(os.memfd_create('m'), flush=True); sys.stdin.read()");
+      const path = `/proc/${other.pid}/fd/${await said(other)}`;
+      const traced = async (program: string) => {
+        const ran = await start(scratch, [python ?? "", "-c", `import os; ${program}`], { trace: true }).end();
+        expect(ran.stderr).not.toContain("Traceback");
+        return gaps(recordOf(ran));
+      };
+      expect(await traced(`os.write(os.open("${path}", os.O_RDWR), b"work")`)).toEqual(["outside-reached"]);
+      expect(await traced("os.open(f'/proc/{os.getpid()}/fd/{os.memfd_create(chr(109))}', os.O_RDWR)")).toEqual([]);
+      outsiders.end();
+    });
+
     test.skipIf(!python)("somebody else's terminal is a gap; one that the build makes is none", async () => {
       using scratch = new Scratch(user);
       const outsiders = new Outsiders();

@@ -27,7 +27,7 @@ pub fn isPseudo(file_system: u32) bool {
         0xde5e_81e4, // efivarfs
         0x6265_6570, // configfs
         0x4249_4e4d, // binfmt_misc
-        mqueue,
+        0x1980_0202, // mqueue
         0x6e73_6673, // nsfs
         0x5049_4446, // pidfs
         0x534f_434b, // sockfs

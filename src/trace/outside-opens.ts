@@ -1,5 +1,5 @@
 // Opens by which a process of the build meets one outside of it: a FIFO whose other end nobody of the build has opened, or that somebody
-// else holds too; a pipe that belongs to somebody else; another process's memory.
+// else holds too; a pipe or memory that belongs to somebody else; another process's memory.
 import { constants, statSync } from "node:fs";
 import type { FileIdentity, InheritedEvent, OpenEvent } from "../native/events.ts";
 import { fileKey, isFifo, isPathOnly, isPipe, opensForWriting, readsToo } from "./file-types.ts";
@@ -47,10 +47,11 @@ export class OutsideOpens {
   onOpen(event: OpenEvent): void {
     if (event.descriptor < 0 || isPathOnly(Number(event.flags))) return;
     if (isFifo(event.file)) {
-      if (isPipe(event.file)) this.#onPipe(event);
+      if (isPipe(event.file)) this.#onDescriptor(event, "a pipe");
       else this.#onFifo(event, event.path);
       return;
     }
+    if (event.path.startsWith("/memfd:")) this.#onDescriptor(event, "memory");
     const memory = /^\/proc\/(\d+)\/(?:task\/\d+\/)?mem$/.exec(event.path);
     // In another proc, of a pid namespace of the build's own, the number means somebody else.
     if (memory && event.file.device === this.#procDevice)
@@ -103,9 +104,9 @@ export class OutsideOpens {
   }
 
   /** Its own are everybody's standard input; somebody else's are reached through /proc only. */
-  #onPipe({ process, argument, name }: OpenEvent): void {
+  #onDescriptor({ process, argument, name }: OpenEvent, what: string): void {
     const owner = /^\/proc\/(\d+)\/(?:task\/\d+\/)?fd\//.exec(argument);
-    if (owner) this.#onReached(process, Number(owner[1]), `${name} of a pipe`);
+    if (owner) this.#onReached(process, Number(owner[1]), `${name} of ${what}`);
   }
 
   #onReached(process: number, pid: number, how: string): void {
