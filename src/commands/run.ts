@@ -158,7 +158,9 @@ async function observe(plan: RunPlan, session: Session, { before, room }: Observ
   const outcome = await session.run(event => trace?.onEvent(event));
   const environment = session.environment.filter(entry => !isWithheldVariable(entry));
   const traced = await trace?.finish(outcome);
-  if (traced) room.make({ paths: traced.paths?.opened ?? 0, processes: traced.processes.length });
+  // v0.2 keeps its tables meanwhile, and would have more than 300 MB then.
+  if (traced && options.predicate === "command-run/v0.1")
+    room.make({ paths: traced.paths?.opened ?? 0, processes: traced.processes.length });
   const isCache = inputs?.cacheTest(environment, options.cache);
   if (inputs && trace && traced && isCache) {
     const compareAll = options.vouch === "full";
