@@ -525,66 +525,66 @@ fn addRoot(context: *const Context, items: *Items) void {
     if (root.len > 0) items.add(.root, 0, &.{root}, 0);
 }
 
+/// Items that were written, in their order.
+const Walk = struct {
+    items: []const u8,
+    at: usize = 0,
+
+    const Found = struct { kind: u32, argument: u8, bytes: []const u8 };
+
+    fn next(walk: *Walk) ?Found {
+        if (walk.at >= walk.items.len) return null;
+        const item = std.mem.bytesToValue(abi.Item, walk.items[walk.at..][0..@sizeOf(abi.Item)]);
+        const bytes = walk.items[walk.at + @sizeOf(abi.Item) ..][0..item.length];
+        walk.at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+        return .{ .kind = item.kind, .argument = item.argument, .bytes = bytes };
+    }
+
+    fn nextOf(walk: *Walk, kind: abi.ItemKind, argument: u8) ?[]const u8 {
+        while (walk.next()) |found| {
+            if (found.kind == @backingInt(kind) and found.argument == argument) return found.bytes;
+        }
+        return null;
+    }
+};
+
 /// The path item of an argument.
 pub fn pathOf(items: []const u8, argument: u8) ?[]const u8 {
-    var at: usize = 0;
-    while (at < items.len) {
-        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
-        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
-        if (item.kind == @backingInt(abi.ItemKind.path) and item.argument == argument) return bytes;
-        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
-    }
-    return null;
+    var walk: Walk = .{ .items = items };
+    return walk.nextOf(.path, argument);
 }
 
 /// The first bytes item of an argument.
 pub fn bytesOf(items: []const u8, argument: u8) ?[]const u8 {
-    var at: usize = 0;
-    while (at < items.len) {
-        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
-        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
-        if (item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument) return bytes;
-        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
-    }
-    return null;
+    var walk: Walk = .{ .items = items };
+    return walk.nextOf(.bytes, argument);
 }
 
 /// Of the messages of a call, which have their addresses as bytes of the same argument: the next that was not among those before it.
 /// `at`: 0, and what it is set to.
 pub fn nextAddress(items: []const u8, argument: u8, at: *usize) ?[]const u8 {
-    while (at.* < items.len) {
-        const from = at.*;
-        const item = std.mem.bytesToValue(abi.Item, items[from..][0..@sizeOf(abi.Item)]);
-        const bytes = items[from + @sizeOf(abi.Item) ..][0..item.length];
-        at.* += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
-        const is_address = item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument and bytes.len > 0;
-        if (is_address and !hasBytes(items[0..from], argument, bytes)) return bytes;
+    var walk: Walk = .{ .items = items, .at = at.* };
+    defer at.* = walk.at;
+    var from = walk.at;
+    while (walk.nextOf(.bytes, argument)) |bytes| : (from = walk.at) {
+        if (bytes.len > 0 and !hasBytes(items[0..from], argument, bytes)) return bytes;
     }
     return null;
 }
 
 fn hasBytes(items: []const u8, argument: u8, wanted: []const u8) bool {
-    var at: usize = 0;
-    while (at < items.len) {
-        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
-        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
-        if (item.kind == @backingInt(abi.ItemKind.bytes) and item.argument == argument and std.mem.eql(u8, bytes, wanted)) return true;
-        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
-    }
+    var walk: Walk = .{ .items = items };
+    while (walk.nextOf(.bytes, argument)) |bytes| if (std.mem.eql(u8, bytes, wanted)) return true;
     return false;
 }
 
 /// Whether a socket's descriptor is among the items: what dup2 and its like are watched for.
 pub fn hasSocket(items: []const u8) bool {
-    var at: usize = 0;
-    while (at < items.len) {
-        const item = std.mem.bytesToValue(abi.Item, items[at..][0..@sizeOf(abi.Item)]);
-        const bytes = items[at + @sizeOf(abi.Item) ..][0..item.length];
-        if (item.kind == @backingInt(abi.ItemKind.descriptor)) {
-            const file = std.mem.bytesToValue(abi.FileIdentity, bytes[0..@sizeOf(abi.FileIdentity)]);
-            if (descriptors_mod.isSocket(file.mode)) return true;
-        }
-        at += std.mem.alignForward(usize, @sizeOf(abi.Item) + item.length, 8);
+    var walk: Walk = .{ .items = items };
+    while (walk.next()) |found| {
+        if (found.kind != @backingInt(abi.ItemKind.descriptor)) continue;
+        const file = std.mem.bytesToValue(abi.FileIdentity, found.bytes[0..@sizeOf(abi.FileIdentity)]);
+        if (descriptors_mod.isSocket(file.mode)) return true;
     }
     return false;
 }

@@ -193,19 +193,22 @@ pub fn open(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
 
 /// Absolute symlinks and ".." end at `root` (openat2, Linux 5.6).
 pub fn openInRoot(root: i32, path: [*:0]const u8, flags: linux.O) Opened {
-    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
     const resolve_in_root = 0x10;
-    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_in_root };
-    return .of(linux.syscall4(.openat2, @as(u32, @bitCast(root)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
+    return openResolving(root, path, flags, resolve_in_root);
+}
+
+/// openat2(2): `resolve` says which names on the way count.
+fn openResolving(directory: i32, path: [*:0]const u8, flags: linux.O, resolve: u64) Opened {
+    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve };
+    return .of(linux.syscall4(.openat2, @as(u32, @bitCast(directory)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
 }
 
 /// Symlinks of proc that are jumps (magic links) are not gone through: LOOP, which also is what a circle of others is. A kernel without
 /// openat2 (before Linux 5.6), or a profile that refuses it, goes through them.
 pub fn openWithoutJumps(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
-    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
     const resolve_no_magiclinks = 0x02;
-    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_no_magiclinks };
-    const opened: Opened = .of(linux.syscall4(.openat2, @as(u32, @bitCast(directory)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
+    const opened = openResolving(directory, path, flags, resolve_no_magiclinks);
     return switch (opened) {
         .descriptor => opened,
         .failed => |e| switch (e) {
@@ -218,10 +221,8 @@ pub fn openWithoutJumps(directory: i32, path: [*:0]const u8, flags: linux.O) Ope
 /// Only as far as the kernel knows all names on the way by itself; AGAIN: somebody would have to be asked, a disk or a server (openat2,
 /// Linux 5.12; a kernel without it answers always so).
 pub fn openCached(directory: i32, path: [*:0]const u8, flags: linux.O) Opened {
-    const OpenHow = extern struct { flags: u64, mode: u64, resolve: u64 };
     const resolve_cached = 0x20;
-    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = 0, .resolve = resolve_cached };
-    const opened: Opened = .of(linux.syscall4(.openat2, @as(u32, @bitCast(directory)), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow)));
+    const opened = openResolving(directory, path, flags, resolve_cached);
     return switch (opened) {
         .descriptor => opened,
         .failed => |e| switch (e) {
