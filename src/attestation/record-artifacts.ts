@@ -1,6 +1,7 @@
 // The files of a record as a whole: what the command found, what it left. Lenient, as what a person is shown of a run is.
 import type { Collection } from "./collection.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
+import type { JsonValue } from "./json.ts";
+import { objectOf, textOf } from "./lenient.ts";
 
 export interface RecordArtifact {
   path: string;
@@ -31,22 +32,14 @@ function listOf(attestation: JsonValue): RecordArtifact[] | undefined {
   const { leaves, treeSize, merkleRoot } = predicate;
   if (Array.isArray(leaves)) {
     return leaves.map(objectOf).map(({ path, fileDigest, cache }) => ({
-      path: textOf(path),
-      sha256: textOf(fileDigest),
+      path: textOf(path) ?? "",
+      sha256: textOf(fileDigest) ?? "",
       isCache: cache === true,
     }));
   }
   if (merkleRoot !== undefined) return treeSize === 0 ? [] : undefined;
   return Object.entries(predicate).map(([path, value]) => {
     const entry = objectOf(value);
-    return { path, sha256: textOf(objectOf(entry.digest).sha256) || textOf(entry.sha256), isCache: false };
+    return { path, sha256: textOf(objectOf(entry.digest).sha256) || textOf(entry.sha256) || "", isCache: false };
   });
-}
-
-function objectOf(value: JsonValue | undefined): JsonObject {
-  return isJsonObject(value) ? value : {};
-}
-
-function textOf(value: JsonValue | undefined): string {
-  return typeof value === "string" ? value : "";
 }

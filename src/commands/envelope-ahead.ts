@@ -1,11 +1,13 @@
 // The outfile of a large record, written by a thread while the record is still being made (envelope-worker.ts). Only where
 // there is a temporary file that nobody sees before it is renamed: what has been written to a stream cannot be taken back when there is
 // no signature in the end.
-import { closeSync, writeSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { envelopeStart } from "../attestation/envelope.ts";
+import { workerUrl } from "../worker-url.ts";
 import type { FromEnvelopeWorker, ToEnvelopeWorker } from "./envelope-worker.ts";
 import { attempt, type BegunOutfile, beginOutfile, type Outfile, unwritableBecause, type Written } from "./outfile.ts";
 import type { Spool } from "./spool.ts";
+import { writeAll } from "./write-all.ts";
 
 /** The thread is told of so many bytes at once. */
 const toldAtATime = 3 << 20;
@@ -78,7 +80,7 @@ export class EnvelopeAhead {
       file.abandon();
       throw error;
     }
-    const worker = new Worker(workerUrl());
+    const worker = new Worker(workerUrl("commands/envelope-worker"));
     const answer = new Promise<FromEnvelopeWorker>(resolve => {
       worker.onmessage = (event: MessageEvent<FromEnvelopeWorker>) => resolve(event.data);
       worker.onerror = event => resolve({ kind: "failed", code: "", message: `its thread failed: ${event.message}` });
@@ -92,16 +94,6 @@ function tell(worker: Worker, message: ToEnvelopeWorker): void {
   worker.postMessage(message);
 }
 
-function writeAll(descriptor: number, bytes: Uint8Array): void {
-  for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
-}
-
 function never(): never {
   throw new Error("an outfile that was not begun");
-}
-
-/** As digester.ts says. */
-function workerUrl(): string {
-  const compiled = import.meta.url.startsWith("file:///$bunfs/");
-  return compiled ? "/$bunfs/root/src/commands/envelope-worker.js" : new URL("./envelope-worker.ts", import.meta.url).href;
 }

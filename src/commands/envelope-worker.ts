@@ -1,8 +1,9 @@
 // The thread that writes a large record's payload into the outfile, as base64, while it is still being made and then signed:
 // all three take as long, and of two processors one would be idle. What it reads is the spool; both files are descriptors, which
 // threads share.
-import { fdatasyncSync, readSync, writeSync } from "node:fs";
+import { fdatasyncSync, readSync } from "node:fs";
 import { base64Pieces } from "../attestation/base64.ts";
+import { writeAll } from "./write-all.ts";
 
 /** `more`: the spool has so many bytes now. `end`: and no more will come. */
 export type ToEnvelopeWorker = { kind: "begin"; spool: number; outfile: number } | { kind: "more" | "end"; length: number };
@@ -49,9 +50,7 @@ function answer(message: FromEnvelopeWorker): void {
 }
 
 function encode(end: number): void {
-  for (const piece of base64Pieces(spooled(end))) {
-    for (let rest = piece; rest.length > 0; ) rest = rest.subarray(writeSync(outfile, rest));
-  }
+  for (const piece of base64Pieces(spooled(end))) writeAll(outfile, piece);
 }
 
 function* spooled(end: number): Generator<Uint8Array> {

@@ -1,4 +1,5 @@
 // Where results go: checked before a build of an hour starts, written so that no half of one is ever seen.
+
 import { randomBytes } from "node:crypto";
 import {
   accessSync,
@@ -15,7 +16,6 @@ import {
   type Stats,
   statSync,
   unlinkSync,
-  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname } from "node:path";
@@ -23,6 +23,7 @@ import { ToolError } from "../errors.ts";
 import { realPath } from "../facts/real-path.ts";
 import { sha256Of } from "../hashes.ts";
 import { unnamedFile } from "./spool.ts";
+import { writeAll } from "./write-all.ts";
 
 /**
  * `file`: written under a temporary name beside `path` and renamed. `stream`: a device, FIFO or socket that is there
@@ -234,7 +235,7 @@ function directoryOf(path: Buffer): Buffer {
 }
 
 function writePieces(descriptor: number, pieces: Iterable<Uint8Array>): void {
-  for (const piece of pieces) for (let rest = piece; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
+  for (const piece of pieces) writeAll(descriptor, piece);
 }
 
 function lookAt(path: string): Stats | undefined {

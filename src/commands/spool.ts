@@ -2,8 +2,9 @@
 // the process, however that ends.
 
 import { randomBytes } from "node:crypto";
-import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, unlinkSync } from "node:fs";
 import type { ByteSource } from "../attestation/streamed-signature.ts";
+import { writeAll } from "./write-all.ts";
 
 const memoryMax = 8 << 20;
 const readLength = 768 << 10;
@@ -66,10 +67,6 @@ export class Spool implements ByteSource {
     }
     for (const piece of this.#memory.splice(0)) writeAll(this.#descriptor, piece);
   }
-}
-
-function writeAll(descriptor: number, bytes: Uint8Array): void {
-  for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(writeSync(descriptor, rest));
 }
 
 function openUnnamed(directory: Uint8Array): number {

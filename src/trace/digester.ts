@@ -4,8 +4,10 @@
 // Two kinds of lanes. Local files: one or two threads with several batches under way. Files of remote file systems
 // (their server may be one of our own stopped tracees): a thread of its own, one file at a time, and a time limit; past
 // it the thread is given up, since a read that hangs in the kernel cannot be called back.
+
 import { availableParallelism } from "node:os";
 import { type HolesLeft, holesLeft } from "../file-limits.ts";
+import { workerUrl } from "../worker-url.ts";
 import type { DigestJob, DigestResult, HashName } from "./digest-file.ts";
 import type { FromWorker, ToWorker } from "./digest-worker.ts";
 
@@ -184,7 +186,7 @@ export class Digester {
   }
 
   #startLane(onResults: (results: FromWorker) => void): Lane {
-    const worker = new Worker(workerUrl());
+    const worker = new Worker(workerUrl("trace/digest-worker"));
     worker.unref();
     worker.onmessage = (event: MessageEvent<FromWorker>) => {
       try {
@@ -232,10 +234,4 @@ export class Digester {
     this.#idle = [];
     for (const { reject } of waiting) reject(error);
   }
-}
-
-/** In the compiled binary the worker is an entry point of its own, below the root of Bun's embedded file system. */
-function workerUrl(): string {
-  const compiled = import.meta.url.startsWith("file:///$bunfs/");
-  return compiled ? "/$bunfs/root/src/trace/digest-worker.js" : new URL("./digest-worker.ts", import.meta.url).href;
 }
