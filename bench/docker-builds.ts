@@ -8,6 +8,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, s
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { canStartDocker, Docker } from "../test/docker.ts";
+import { cmakeLists } from "./cmake-project.ts";
 import { columns, compare, readRecord, seenByStrace, straceWords } from "./straced.ts";
 
 interface Build {
@@ -22,14 +23,6 @@ const goMain = `package main
 import ("fmt"; "github.com/google/uuid")
 func main() { fmt.Println(uuid.New()) }
 `;
-
-const cmakeLists = `cmake_minimum_required(VERSION 3.13)
-project(several C)
-add_library(parts STATIC one.c two.c three.c)
-add_library(shared SHARED four.c)
-add_executable(several main.c)
-target_link_libraries(several parts shared)
-install(TARGETS several shared DESTINATION lib)`;
 
 const builds: readonly Build[] = [
   {

@@ -8,6 +8,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { cmakeLists } from "./cmake-project.ts";
 import { columns, compare, type Run, readRecord, type Seen, seenByStrace, straceWords } from "./straced.ts";
 
 interface Build {
@@ -23,14 +24,6 @@ interface Build {
 const goMain = `package main
 import ("fmt"; "github.com/google/uuid"; "golang.org/x/text/cases"; "golang.org/x/text/language")
 func main() { fmt.Println(uuid.New(), cases.Title(language.English).String("built")) }
-`;
-const cmakeLists = `cmake_minimum_required(VERSION 3.13)
-project(several C)
-add_library(parts STATIC one.c two.c three.c)
-add_library(shared SHARED four.c)
-add_executable(several main.c)
-target_link_libraries(several parts shared)
-install(TARGETS several shared DESTINATION lib)
 `;
 
 const builds: readonly Build[] = [
